@@ -1,0 +1,3 @@
+drop table audit;
+drop table dead_letters;
+drop table consumer_offsets;

@@ -1,0 +1,3 @@
+drop table entitlement_revisions;
+drop table entitlements;
+drop table entitlement_lines;

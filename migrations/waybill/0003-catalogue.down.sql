@@ -1,0 +1,4 @@
+drop table channels;
+drop table releases;
+drop table items;
+drop table sellers;

@@ -1,0 +1,27 @@
+import type { Transaction } from './database.ts';
+
+/** One decision for the record (E2): what was decided about what, why, and what caused it. Holds no secret, ever. */
+export interface AuditRow {
+  readonly subjectKind: 'line' | 'workspace' | 'item' | 'release' | 'seller' | 'dead-letter' | 'expiry';
+  /** The full id: `org/item/purchase`, a workspace id, `item@version`, … */
+  readonly subjectId: string;
+  readonly orgId?: string | undefined;
+  readonly action: string;
+  readonly outcome: string;
+  readonly code?: string | undefined;
+  readonly detail?: Readonly<Record<string, unknown>> | undefined;
+  readonly causedBy?: string | undefined;
+  readonly attempt?: number | undefined;
+}
+
+/** Inserts the rows in one statement, in the transaction of what they tell about. */
+export async function appendAudit(trx: Transaction, rows: readonly AuditRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  await trx.raw(
+    `insert into audit (subject_kind, subject_id, org_id, action, outcome, code, detail, caused_by, attempt)
+     select r."subjectKind", r."subjectId", r."orgId", r.action, r.outcome, r.code, coalesce(r.detail, '{}'), r."causedBy", r.attempt
+     from jsonb_to_recordset(?::jsonb) as r("subjectKind" text, "subjectId" text, "orgId" uuid, action text, outcome text,
+       code text, detail jsonb, "causedBy" uuid, attempt bigint)`,
+    [JSON.stringify(rows)],
+  );
+}

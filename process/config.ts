@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+
+import { Failure } from './failure.ts';
+
+/** One row of the configuration table. The parser throws an Error whose message says what would be right. */
+interface Setting<T> {
+  readonly variable: string;
+  readonly meaning: string;
+  readonly parse: (text: string) => T;
+  /** Absent: the setting is required by every command that asks for it. */
+  readonly defaultText?: string;
+  readonly unit?: string;
+  /** Read also from the file that `<variable>_FILE` names; redacted everywhere; no default. */
+  readonly secret?: true;
+}
+
+const text = (value: string): string => value;
+
+const list = (value: string): string[] => value.split(',').map((part) => part.trim()).filter((part) => part !== '');
+
+function oneOf<const T extends string>(...values: T[]) {
+  return (value: string): T => {
+    const found = values.find((candidate) => candidate === value);
+    if (found === undefined) throw new Error(`one of ${values.join(', ')}`);
+    return found;
+  };
+}
+
+function integer(min: number, max: number) {
+  return (value: string): number => {
+    const number = Number(value);
+    if (!Number.isInteger(number) || number < min || number > max) throw new Error(`a whole number from ${min} to ${max}`);
+    return number;
+  };
+}
+
+function url(...protocols: string[]) {
+  return (value: string): string => {
+    if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol)) {
+      throw new Error(`a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
+    }
+    return value;
+  };
+}
+
+const postgres = url('postgres:', 'postgresql:');
+const http = url('http:', 'https:');
+const setting = <T>(row: Setting<T>): Setting<T> => row;
+
+/** Every setting of every command: name, parser, default, unit, meaning. docs/configuration.md is generated from it. */
+export const settings = {
+  databaseUrl: setting({ variable: 'WAYBILL_DATABASE_URL', parse: postgres, secret: true, meaning: 'PostgreSQL of the pipeline.' }),
+  databaseSchema: setting({ variable: 'WAYBILL_DATABASE_SCHEMA', parse: text, defaultText: 'public', meaning: 'Schema of the pipeline in its database.' }),
+  controlPlaneDatabaseUrl: setting({ variable: 'WAYBILL_CONTROL_PLANE_DATABASE_URL', parse: postgres, secret: true, meaning: 'PostgreSQL of the control plane, for commands that act as it does.' }),
+  billingDatabaseUrl: setting({ variable: 'WAYBILL_BILLING_DATABASE_URL', parse: postgres, secret: true, meaning: 'PostgreSQL of billing, for commands that act as it does.' }),
+  kafkaBrokers: setting({ variable: 'WAYBILL_KAFKA_BROKERS', parse: list, meaning: 'Kafka bootstrap servers, host:port, separated by commas.' }),
+  topicPrefix: setting({ variable: 'WAYBILL_TOPIC_PREFIX', parse: text, defaultText: '', meaning: 'Put before every topic and consumer group name.' }),
+  replicationFactor: setting({ variable: 'WAYBILL_REPLICATION_FACTOR', parse: integer(1, 9), defaultText: '3', unit: 'brokers', meaning: 'Copies of each partition that `waybill topics apply` asks for.' }),
+  registryUrl: setting({ variable: 'WAYBILL_REGISTRY_URL', parse: http, meaning: 'Schema registry with the Confluent API.' }),
+  registryTimeoutMs: setting({ variable: 'WAYBILL_REGISTRY_TIMEOUT_MS', parse: integer(100, 60_000), defaultText: '3000', unit: 'ms', meaning: 'Deadline of one request to the registry.' }),
+  s3Endpoint: setting({ variable: 'WAYBILL_S3_ENDPOINT', parse: http, meaning: 'Object store with the S3 API.' }),
+  s3Region: setting({ variable: 'WAYBILL_S3_REGION', parse: text, defaultText: 'us-east-1', meaning: 'Region of the object store.' }),
+  s3Bucket: setting({ variable: 'WAYBILL_S3_BUCKET', parse: text, defaultText: 'waybill-artifacts', meaning: 'Bucket of the sealed releases.' }),
+  s3AccessKeyId: setting({ variable: 'WAYBILL_S3_ACCESS_KEY_ID', parse: text, meaning: 'Access key of the object store.' }),
+  s3SecretAccessKey: setting({ variable: 'WAYBILL_S3_SECRET_ACCESS_KEY', parse: text, secret: true, meaning: 'Secret of the access key.' }),
+  kmsEndpoint: setting({ variable: 'WAYBILL_KMS_ENDPOINT', parse: http, meaning: 'Key management service with the AWS KMS API.' }),
+  kmsRegion: setting({ variable: 'WAYBILL_KMS_REGION', parse: text, defaultText: 'us-east-1', meaning: 'Region of the KMS.' }),
+  kmsAccessKeyId: setting({ variable: 'WAYBILL_KMS_ACCESS_KEY_ID', parse: text, meaning: 'Access key of the KMS.' }),
+  kmsSecretAccessKey: setting({ variable: 'WAYBILL_KMS_SECRET_ACCESS_KEY', parse: text, secret: true, meaning: 'Secret of the access key.' }),
+  fetchHosts: setting({ variable: 'WAYBILL_FETCH_HOSTS', parse: list, defaultText: '', meaning: 'host:port pairs, separated by commas, that an artifact may be fetched from although their address is private. The host of WAYBILL_S3_ENDPOINT is always allowed.' }),
+  volumesRoot: setting({ variable: 'WAYBILL_VOLUMES', parse: text, meaning: 'Folder under which each workspace volume is mounted by its workspace id.' }),
+  thirdPartySellers: setting({ variable: 'WAYBILL_THIRD_PARTY_SELLERS', parse: oneOf('off', 'on'), defaultText: 'off', meaning: 'Whether items of sellers other than `platform` resolve (C16).' }),
+  deliveriesAtOnce: setting({ variable: 'WAYBILL_DELIVERIES_AT_ONCE', parse: integer(1, 64), defaultText: '8', unit: 'deliveries', meaning: 'Deliveries that one worker has in flight.' }),
+  inFlightBytesMax: setting({ variable: 'WAYBILL_IN_FLIGHT_BYTES', parse: integer(1_048_576, 2 ** 40), defaultText: '268435456', unit: 'bytes', meaning: 'Plaintext that one worker holds in memory at once.' }),
+  settleWindowMs: setting({ variable: 'WAYBILL_SETTLE_WINDOW_MS', parse: integer(0, 3_600_000), defaultText: '30000', unit: 'ms', meaning: 'How long changes of an online workspace are gathered before a restart is asked for (C11).' }),
+  leaseMs: setting({ variable: 'WAYBILL_LEASE_MS', parse: integer(1_000, 3_600_000), defaultText: '600000', unit: 'ms', meaning: 'After this a claimed delivery whose worker is silent is claimed anew.' }),
+  logLevel: setting({ variable: 'WAYBILL_LOG_LEVEL', parse: oneOf('debug', 'info', 'warn', 'error', 'silent'), defaultText: 'info', meaning: 'Least level that is logged.' }),
+} as const;
+
+export type SettingName = keyof typeof settings;
+export type Config<Name extends SettingName = SettingName> = {
+  readonly [K in Name]: (typeof settings)[K] extends Setting<infer T> ? T : never;
+};
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the settings that a command needs. All faults are reported at once, each with its variable and what would be
+ * right (CONFIG_INVALID); nothing starts half-configured. `found` is what a running local stack offers, used where the
+ * environment says nothing.
+ */
+export function readConfig<Name extends SettingName>(
+  names: readonly Name[], found: Environment = {}, environment: Environment = process.env,
+): Config<Name> {
+  const faults: string[] = [];
+  const values: Partial<Record<SettingName, unknown>> = {};
+  for (const name of names) {
+    const row: Setting<unknown> = settings[name];
+    const raw = readVariable(row, environment, faults) ?? found[row.variable] ?? row.defaultText;
+    if (raw === undefined) {
+      faults.push(`${row.variable} is not set. ${row.meaning}`);
+      continue;
+    }
+    try {
+      values[name] = row.parse(raw);
+    } catch (error) {
+      const shown = row.secret ? 'its value' : JSON.stringify(raw);
+      faults.push(`${row.variable} should be ${(error as Error).message}, but is ${shown}. ${row.meaning}`);
+    }
+  }
+  if (faults.length > 0) throw new Failure('input', 'CONFIG_INVALID', `The configuration is not usable:\n  ${faults.join('\n  ')}`);
+  return values as Config<Name>; // every name has been parsed by its own row
+}
+
+function readVariable(row: Setting<unknown>, environment: Environment, faults: string[]): string | undefined {
+  const direct = environment[row.variable];
+  if (direct !== undefined && direct !== '') return direct;
+  const file = row.secret ? environment[`${row.variable}_FILE`] : undefined;
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    faults.push(`${row.variable}_FILE names ${file}, which cannot be read`);
+    return '';
+  }
+}
+
+/** The value of one environment variable that is no setting of its own (PATH and the like of child processes). */
+export const wholeEnvironment = (): NodeJS.ProcessEnv => process.env;

@@ -1,0 +1,64 @@
+import knex, { type Knex } from 'knex';
+import pg from 'pg';
+
+import { Failure } from './failure.ts';
+
+export type Database = Knex;
+export type Transaction = Knex.Transaction;
+
+/** SQLSTATE classes and codes that say the server or the way to it is unwell, not our statement. */
+const unwell = /^(?:08|57P0|53|25006|58)/u;
+const network = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH']);
+
+/**
+ * A pool on one database. `schema` puts one schema on the search path, so that in `dev` the control plane, billing and
+ * waybill share a database. bigint columns read as numbers: every one of them is bounded by 2^53 where it is written.
+ */
+export function openDatabase(url: string, options: { schema?: string; poolMax?: number; name?: string } = {}): Database {
+  return knex({
+    client: 'pg',
+    connection: {
+      connectionString: url,
+      application_name: options.name ?? 'waybill',
+      types: { getTypeParser: readBigintAsNumber },
+    },
+    pool: {
+      min: 0,
+      max: options.poolMax ?? 10,
+      afterCreate: (client: pg.Client, done: (error: Error | null, client: pg.Client) => void) => {
+        // A checked-out client whose backend dies ends the process unless somebody listens.
+        client.on('error', () => undefined);
+        if (options.schema === undefined) done(null, client);
+        else client.query(`set search_path to "${options.schema.replaceAll('"', '""')}"`, (error) => { done(error, client); });
+      },
+    },
+    acquireConnectionTimeout: 10_000,
+  });
+}
+
+/** Runs `work` in one transaction. A lost connection or an unwell server is a Failure of kind dependency (UNAVAILABLE). */
+export async function tx<T>(database: Database, work: (trx: Transaction) => Promise<T>): Promise<T> {
+  try {
+    return await database.transaction(work);
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
+}
+
+/** What the driver threw, told apart: the server or the way to it (dependency), or our statement (as it was). */
+export function asDatabaseFailure(error: unknown): unknown {
+  if (error instanceof Failure || !(error instanceof Error)) return error;
+  const code = 'code' in error ? String(error.code) : '';
+  const lost = /Connection terminated|timeout acquiring|Timeout acquiring|not queryable/u.test(error.message);
+  if (unwell.test(code) || network.has(code) || lost) {
+    return new Failure('dependency', 'UNAVAILABLE', `PostgreSQL: ${error.message}`, { cause: error });
+  }
+  return error;
+}
+
+const int8 = 20;
+
+/** bigint as number; everything else as pg reads it. */
+function readBigintAsNumber(oid: number, format?: string): (value: string) => unknown {
+  return oid === int8 ? Number : (pg.types.getTypeParser(oid, format === 'binary' ? 'binary' : 'text') as (value: string) => unknown); // pg types it as any
+}

@@ -1,0 +1,102 @@
+import type { Database, Transaction } from './database.ts';
+import { asDatabaseFailure } from './database.ts';
+
+/**
+ * The table of due workspaces (2-architecture, "Pending"). A wake says only "look again"; what is to be done is read when
+ * a worker claims it. A duplicate or late wake is harmless; none is lost, because finish deletes the row only where `n`
+ * is still what start read (C12).
+ */
+export const lanes = { urgent: 0, live: 1, backfill: 2, replay: 3 } as const;
+export type Lane = keyof typeof lanes;
+
+/** A claim: this worker may work on the workspace until the lease ends, under a number that no other attempt has. */
+export interface Claim {
+  readonly workspaceId: string;
+  readonly orgId: string;
+  readonly attempt: number;
+  /** pending.n as claimed. */
+  readonly n: number;
+  readonly tries: number;
+}
+
+/**
+ * Makes workspaces due; last in its transaction, sorted, so that wakes never deadlock. Only workspaces with a delivery
+ * row are woken: the others never had anything to deliver (C6, I15). An urgent wake keeps its lane until it is done.
+ */
+export async function wake(trx: Transaction, workspaceIds: readonly string[], lane: Lane = 'live'): Promise<void> {
+  if (workspaceIds.length === 0) return;
+  await trx.raw(
+    `insert into pending (workspace_id, org_id, lane)
+     select workspace_id, org_id, ? from deliveries where workspace_id = any(?::uuid[]) order by workspace_id
+     on conflict (workspace_id) do update
+       set n = nextval('pending_n'), at = least(pending.at, clock_timestamp()), lane = least(pending.lane, excluded.lane)`,
+    [lanes[lane], [...workspaceIds]],
+  );
+}
+
+/**
+ * Claims up to `count` due workspaces for `leaseMs`, the urgent lane first. Its own short transaction that touches
+ * pending only. A row whose lease has run out is due again: its worker died or froze.
+ */
+export async function claim(database: Database, count: number, leaseMs: number): Promise<Claim[]> {
+  try {
+    const result = await database.raw<{ rows: Claim[] }>(
+      `update pending p set lease_until = clock_timestamp() + ? * interval '1 millisecond', attempt = nextval('attempt_numbers')
+       from (select workspace_id from pending
+             where at <= clock_timestamp() and lease_until <= clock_timestamp() and not paused
+             order by lane, at limit ? for update skip locked) due
+       where p.workspace_id = due.workspace_id
+       returning p.workspace_id as "workspaceId", p.org_id as "orgId", p.attempt, p.n, p.tries`,
+      [leaseMs, count],
+    );
+    return result.rows;
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
+}
+
+/** Whether `attempt` still holds the claim, and the n to finish against. Undefined: a later claim took over (I24). */
+export async function readClaim(trx: Transaction, workspaceId: string, attempt: number): Promise<{ n: number } | undefined> {
+  const result = await trx.raw<{ rows: { n: number }[] }>(
+    'select n from pending where workspace_id = ? and attempt = ?', [workspaceId, attempt],
+  );
+  return result.rows[0];
+}
+
+/** Done: the row goes, unless a wake came since start; then it is due now. */
+export async function settleClaim(trx: Transaction, workspaceId: string, attempt: number, n: number): Promise<void> {
+  await trx.raw(
+    `with gone as (delete from pending where workspace_id = :workspaceId and n = :n and attempt = :attempt returning 1)
+     update pending set lease_until = '-infinity', at = clock_timestamp(), tries = 0
+     where workspace_id = :workspaceId and attempt = :attempt and not exists (select from gone)`,
+    { workspaceId, n, attempt },
+  );
+}
+
+/**
+ * Not done: due again after `delayMs` (0: now), and counted as a try when `failed`. A wake that came since `n` was read
+ * is not made to wait: something changed, so the next try may fare better.
+ */
+export async function deferClaim(
+  trx: Transaction, { workspaceId, attempt, n }: Pick<Claim, 'workspaceId' | 'attempt' | 'n'>, delayMs: number, failed: boolean,
+): Promise<void> {
+  await trx.raw(
+    `update pending set lease_until = '-infinity', tries = tries + ?,
+       at = clock_timestamp() + case when n = ? then ? else 0 end * interval '1 millisecond'
+     where workspace_id = ? and attempt = ?`,
+    [failed ? 1 : 0, n, delayMs, workspaceId, attempt],
+  );
+}
+
+/** Milliseconds until the next row is due; undefined when none is. Lets a worker sleep exactly as long as it may. */
+export async function nextDueInMs(database: Database): Promise<number | undefined> {
+  try {
+    const result = await database.raw<{ rows: { ms: number | null }[] }>(
+      `select extract(epoch from min(greatest(at, lease_until)) - clock_timestamp()) * 1000 as ms from pending where not paused`,
+    );
+    const ms = result.rows[0]?.ms;
+    return ms === null || ms === undefined ? undefined : Math.max(0, Number(ms));
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
+}
