@@ -8,6 +8,10 @@ export type Transaction = Knex.Transaction;
 
 /** SQLSTATE classes and codes that say the server or the way to it is unwell, not our statement. */
 const unwell = /^(?:08|57P0|53|25006|58)/u;
+/** bigint as number; everything else as pg reads it. */
+const types = new pg.TypeOverrides();
+types.setTypeParser(pg.types.builtins.INT8, Number);
+
 const network = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH']);
 
 /**
@@ -20,7 +24,7 @@ export function openDatabase(url: string, options: { schema?: string; poolMax?: 
     connection: {
       connectionString: url,
       application_name: options.name ?? 'waybill',
-      types: { getTypeParser: readBigintAsNumber },
+      types: types as Knex.PgCustomTypesConfig, // the two type packages name the oid differently
     },
     pool: {
       min: 0,
@@ -54,11 +58,4 @@ export function asDatabaseFailure(error: unknown): unknown {
     return new Failure('dependency', 'UNAVAILABLE', `PostgreSQL: ${error.message}`, { cause: error });
   }
   return error;
-}
-
-const int8 = 20;
-
-/** bigint as number; everything else as pg reads it. */
-function readBigintAsNumber(oid: number, format?: string): (value: string) => unknown {
-  return oid === int8 ? Number : (pg.types.getTypeParser(oid, format === 'binary' ? 'binary' : 'text') as (value: string) => unknown); // pg types it as any
 }

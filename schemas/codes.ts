@@ -13,10 +13,13 @@ export const codes = {
   CONFLICT: { meaning: 'A file of the user stands where an identity file has to be, or the same version arrived with other content.', cure: 'Move the file away or keep it and clear the template; publish other content under a new version.' },
   MISSING_ASSETS: { meaning: 'The workspace is not ready: its identity files are not the wanted ones.', cure: 'Ask `waybill explain <workspace>` which step is waiting.' },
   INTEGRITY_FAILED: { meaning: 'Bytes, digest, length, signature or encryption context are not those of the signed record.', cure: 'Nothing was made visible. Publish the release again under a new version and look for who altered the object.' },
+  KEY_UNUSABLE: { meaning: 'The KMS key of the seller is disabled, gone, or not for us to use.', cure: 'Enable the key or correct its policy; delivery is retried by itself. A destroyed key takes all releases of its seller with it.' },
   GATE_FIELD: { meaning: 'A field that a provision-time gate reads may not come from a template.', cure: 'Remove the field from the template; the platform seeds it.' },
   TOO_LARGE: { meaning: 'A limit on bytes, files, depth, ratio or path length was passed.', cure: 'Make the artifact smaller; the message names the limit.' },
   UNSUPPORTED_VOLUME: { meaning: 'The volume lacks hard links or the deletion semantics that delivery relies on.', cure: 'Put the workspace on a local POSIX file system (ext4, xfs).' },
   STALE_VERSION: { meaning: 'The caller changed a version that is no longer the current one.', cure: 'Read the record again and repeat the change.' },
+  REVOKED: { meaning: 'The purchase has been revoked; its id never becomes live again.', cure: 'A re-buy has a new purchase id.' },
+  REMOVED: { meaning: 'The workspace has been removed; its id is not used again.', cure: 'Provision a workspace with a new id.' },
   // Publishing.
   PIN_UNMERGED: { meaning: 'The pin is not a full commit id that is merged into the default branch.', cure: 'Merge the commit, then publish its full 40-character id.' },
   PATH_REFUSED: { meaning: 'The artifact has a path, link or mode that may not be delivered.', cure: 'Remove or rename the entry that the message names.' },
@@ -39,6 +42,7 @@ export const codes = {
   KEY_MISMATCH: { meaning: 'The key of the message is not the key of its payload.', cure: 'Publish with the key that schemas/topics.ts gives.' },
   FIELD_INVALID: { meaning: 'A field has a value that its rule refuses.', cure: 'Correct the field that the message names.' },
   EVENT_TOO_LARGE: { meaning: 'The event is larger than 256 KiB.', cure: 'Send fewer plugins or shorter texts; events carry records, not content.' },
+  SCHEMA_INCOMPATIBLE: { meaning: 'A change of a schema would leave events unreadable that are in the log.', cure: 'Give a new field a default, only append to enums, and change neither names nor types.' },
   // Local: the stack and the command line.
   CONFIG_INVALID: { meaning: 'The configuration is incomplete or wrong.', cure: 'Set the variables that the message lists.' },
   USAGE: { meaning: 'The command line is not understood.', cure: 'See `waybill <command> --help`.' },

@@ -1,15 +1,7 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
-/**
- * `npm run schemas:generate`: events/*.avsc → generated/events.ts (types) and generated/schemas.ts (the schemas as data,
- * so that the compiled producer libraries carry them). `--check` writes nothing and fails when either is out of date.
- */
-interface AvroField { name: string; type: AvroType; doc?: string }
-interface AvroRecord { type: 'record'; name: string; namespace?: string; doc?: string; fields: AvroField[] }
-interface AvroEnum { type: 'enum'; name: string; symbols: string[]; doc?: string }
-interface AvroArray { type: 'array'; items: AvroType }
-interface AvroLogical { type: 'string' | 'long'; logicalType: string }
-type AvroType = string | AvroRecord | AvroEnum | AvroArray | AvroLogical | AvroType[];
+import { withoutDocs, type AvroEnum, type AvroRecord, type AvroType } from './compatibility.ts';
+import { readSchema, readTypes } from './schema-files.ts';
 
 /** Fields whose text is an identifier get the branded type of ids.ts. */
 const brands: Readonly<Record<string, string>> = {
@@ -22,14 +14,23 @@ const primitives: Readonly<Record<string, string>> = {
   null: 'null', boolean: 'boolean', int: 'number', long: 'number', double: 'number', string: 'string',
 };
 
-const eventsFolder = new URL('events/', import.meta.url);
-
-function generate(): Map<string, string> {
+/**
+ * events/*.avsc → generated/events.ts (types) and generated/schemas.ts (the schemas as data, so that the compiled producer
+ * libraries carry them). Out: the text of each file by its name.
+ */
+export function generate(): Map<string, string> {
   const named = new Map<string, string>();
   const usedBrands = new Set<string>();
 
+  /** A type that several events share is declared in each; the copies must say the same. */
+  const name = (type: AvroRecord | AvroEnum, text: string): void => {
+    const before = named.get(type.name);
+    if (before !== undefined && before !== text) throw new Error(`events/*.avsc: two declarations of ${type.name} differ; make them equal or give one another name`);
+    named.set(type.name, text);
+  };
+
   const typeOf = (type: AvroType, field: string): string => {
-    if (Array.isArray(type)) return type.map((member) => typeOf(member, field)).toSorted((a, b) => Number(a === 'null') - Number(b === 'null')).join(' | ');
+    if (typeof type === 'object' && 'length' in type) return type.map((member) => typeOf(member, field)).toSorted((a, b) => Number(a === 'null') - Number(b === 'null')).join(' | ');
     if (typeof type === 'string') {
       if (type === 'string' && brands[field] !== undefined) {
         usedBrands.add(brands[field]);
@@ -41,7 +42,8 @@ function generate(): Map<string, string> {
     }
     if (type.type === 'array') return `readonly ${typeOf(type.items, field)}[]`;
     if (type.type === 'enum') {
-      named.set(type.name, `/** ${type.doc ?? ''} */\nexport type ${type.name} = ${type.symbols.map((s) => `'${s}'`).join(' | ')};`);
+      const list = `${type.name.charAt(0).toLowerCase()}${type.name.slice(1)}Symbols`;
+      name(type, `/** ${type.doc ?? ''} */\nexport type ${type.name} = ${type.symbols.map((s) => `'${s}'`).join(' | ')};\nexport const ${list}: readonly ${type.name}[] = [${type.symbols.map((s) => `'${s}'`).join(', ')}];`);
       return type.name;
     }
     if (type.type === 'record') {
@@ -53,11 +55,10 @@ function generate(): Map<string, string> {
 
   const declare = (record: AvroRecord): void => {
     const fields = record.fields.map((f) => `  /** ${f.doc ?? ''} */\n  readonly ${f.name}: ${typeOf(f.type, f.name)};`);
-    named.set(record.name, `/** ${record.doc ?? ''} */\nexport interface ${record.name} {\n${fields.join('\n')}\n}`);
+    name(record, `/** ${record.doc ?? ''} */\nexport interface ${record.name} {\n${fields.join('\n')}\n}`);
   };
 
-  const events = readdirSync(eventsFolder).filter((file) => file.endsWith('.avsc')).toSorted();
-  const schemas = events.map((file) => JSON.parse(readFileSync(new URL(file, eventsFolder), 'utf8')) as AvroRecord);
+  const schemas = readTypes().map(readSchema);
   for (const schema of schemas) declare(schema);
 
   const note = '// Generated from events/*.avsc by `npm run schemas:generate`. Do not edit.\n';
@@ -65,16 +66,15 @@ function generate(): Map<string, string> {
   const table = `/** Every event by the name of its record. */\nexport interface EventByType {\n${schemas.map((s) => `  readonly ${s.name}: ${s.name};`).join('\n')}\n}\n\nexport type EventType = keyof EventByType;\n`;
   return new Map([
     ['events.ts', [note + imports, ...named.values(), table].join('\n\n').trimEnd() + '\n'],
-    ['schemas.ts', `${note}import type { EventType } from './events.ts';\n\n/** The newest schema of each event, as Avro JSON. */\nexport const schemas: Readonly<Record<EventType, string>> = {\n${schemas.map((s) => `  ${s.name}: ${JSON.stringify(JSON.stringify(s))},`).join('\n')}\n};\n`],
+    ['schemas.ts', `${note}import type { EventType } from './events.ts';\n\n/** The newest schema of each event, as Avro JSON without its docs: a corrected sentence is no new version. */\nexport const schemas: Readonly<Record<EventType, string>> = {\n${schemas.map((s) => `  ${s.name}: ${JSON.stringify(withoutDocs(s))},`).join('\n')}\n};\n`],
   ]);
 }
 
-const check = process.argv.includes('--check');
-for (const [file, text] of generate()) {
-  const url = new URL(`generated/${file}`, import.meta.url);
-  if (!check) writeFileSync(url, text);
-  else if (readFileSync(url, 'utf8') !== text) {
-    process.stderr.write(`schemas/generated/${file} is out of date: run \`npm run schemas:generate\`\n`);
-    process.exitCode = 1;
-  }
+const fileOf = (name: string): URL => new URL(`generated/${name}`, import.meta.url);
+
+/** The names of generated files that are not what events/*.avsc give. */
+export const findStale = (): string[] => [...generate()].filter(([name, text]) => readFileSync(fileOf(name), 'utf8') !== text).map(([name]) => name);
+
+if (import.meta.main) {
+  for (const [name, text] of generate()) writeFileSync(fileOf(name), text);
 }

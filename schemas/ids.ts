@@ -30,15 +30,18 @@ export type CommitId = Branded<'CommitId'>;
 /** A SHA-256 digest: 64 lower-case hex digits. */
 export type Sha256 = Branded<'Sha256'>;
 
-/** A value that its rule refuses: which field, and what it should have been. Becomes FIELD_INVALID at each door. */
+/** A value that its rule refuses: which field, and what it should have been. Each door reports it under its code. */
 export class FieldError extends Error {
   override readonly name = 'FieldError';
   readonly field: string;
+  /** LONG_OVERFLOW: an integer beyond longMax, which a JSON reader may have rounded. FIELD_INVALID: anything else. */
+  readonly code: 'FIELD_INVALID' | 'LONG_OVERFLOW';
 
-  constructor(field: string, expected: string, value: unknown) {
+  constructor(field: string, expected: string, value: unknown, code: FieldError['code'] = 'FIELD_INVALID') {
     const shown = value === undefined ? 'nothing' : JSON.stringify(value)?.slice(0, 80);
     super(`${field} should be ${expected}, but is ${shown}`);
     this.field = field;
+    this.code = code;
   }
 }
 
@@ -81,12 +84,19 @@ export function parsePolicy(value: unknown, field = 'policy'): Policy {
   throw new FieldError(field, 'an exact version x.y.z or the name of a channel', value);
 }
 
-/** Versions, epochs and generations: positive and exact in every JSON reader. */
+/** Greatest number that travels in an event. One less than JSON can hold, because the Avro library stops there. */
+export const longMax = 2 ** 53 - 2;
+
+/** Versions, epochs and generations: positive, and exact in every JSON reader. */
 export function parseCount(value: unknown, field: string): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1) {
-    throw new FieldError(field, 'a positive integer of at most 2^53 - 1', value);
-  }
-  return value;
+  return parseInteger(value, field, 1, longMax, 'a positive integer of at most 2^53 - 2');
+}
+
+/** An integer within bounds; FieldError says LONG_OVERFLOW when it is beyond `longMax`, which no bound of ours passes. */
+export function parseInteger(value: unknown, field: string, min: number, max: number, expected: string): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+  const beyond = typeof value === 'number' && Math.abs(value) > longMax;
+  throw new FieldError(field, expected, value, beyond ? 'LONG_OVERFLOW' : 'FIELD_INVALID');
 }
 
 /** The id of an event that follows from something: the same cause gives the same id, so a repeat is seen as one (I5). */

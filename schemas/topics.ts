@@ -50,6 +50,9 @@ export type EventTypeOn<T extends TopicName> = { [E in EventType]: (typeof topic
 
 export const topicOf = <E extends EventType>(type: E): (typeof topicByType)[E] => topicByType[type];
 
+/** The same as a list. */
+export const eventTypesOn = (topic: TopicName): EventType[] => Object.keys(topicByType).filter(isEventType).filter((type) => topicByType[type] === topic);
+
 export const isTopic = (name: string): name is TopicName => Object.hasOwn(topics, name);
 
 export const isEventType = (name: string): name is EventType => Object.hasOwn(topicByType, name);

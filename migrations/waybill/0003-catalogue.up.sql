@@ -33,6 +33,8 @@ create table releases (
   manifest_signature bytea not null,
   object_key text not null,
   object_version text,
+  -- What the store called these bytes when they were written; read If-Match.
+  object_etag text not null,
   ciphertext_sha256 text not null,
   ciphertext_bytes bigint not null,
   -- The data key as wrapped by the seller's KMS key, for the broker (C4).

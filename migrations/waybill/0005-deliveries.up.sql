@@ -16,6 +16,8 @@ create table deliveries (
   announced jsonb,
   -- The last restart that was asked for: epoch and set digest (I25).
   restart_requested jsonb,
+  -- Lapses that AssetsRevoked has named since the last finish, as item@version.
+  lapses_announced text[] not null default '{}',
   -- Why nothing is pending, in words of the table of codes; null while in work or ready.
   parked_code text
 );

@@ -4,6 +4,7 @@ import type { Channel, ItemId, OrgId, Policy, PurchaseId, RuntimeId, SellerId, S
 
 /** What an item is. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type ItemKind = 'template' | 'plugin' | 'unknown';
+export const itemKindSymbols: readonly ItemKind[] = ['template', 'plugin', 'unknown'];
 
 /** One delivered item. */
 export interface DeliveredItem {
@@ -63,7 +64,7 @@ export interface AssetsReady {
   readonly probe_paths: readonly string[];
   /** Files of the user that were kept where a file of ours would be (C8). */
   readonly user_files_count: number;
-  /** SHA-256 over their sorted paths and digests, or null when there are none. */
+  /** SHA-256 over their sorted paths, or null when there are none. */
   readonly user_files_sha256: Sha256 | null;
   /** The first 100 of their paths, sorted. */
   readonly user_files_paths: readonly string[];
@@ -107,9 +108,11 @@ export interface RevokedItem {
 
 /** Why something is taken away. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type RevocationReason = 'expired' | 'refund' | 'non_payment' | 'fraud' | 'malware' | 'operator' | 'quarantined' | 'unknown';
+export const revocationReasonSymbols: readonly RevocationReason[] = ['expired', 'refund', 'non_payment', 'fraud', 'malware', 'operator', 'quarantined', 'unknown'];
 
 /** What happens to what was delivered. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type RevocationEffect = 'next_boot' | 'restart_requested' | 'removal_pending' | 'removed' | 'unknown';
+export const revocationEffectSymbols: readonly RevocationEffect[] = ['next_boot', 'restart_requested', 'removal_pending', 'removed', 'unknown'];
 
 /** Something that the workspace held was taken away, or must be. Key: workspace_id. */
 export interface AssetsRevoked {
@@ -167,6 +170,7 @@ export interface EntitlementLine {
 
 /** Why no line is live. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type EntitlementEnd = 'expired' | 'refund' | 'non_payment' | 'fraud' | 'malware' | 'operator' | 'unknown';
+export const entitlementEndSymbols: readonly EntitlementEnd[] = ['expired', 'refund', 'non_payment', 'fraud', 'malware', 'operator', 'unknown'];
 
 /** Whether an org is entitled to an item, after its lines changed or time passed. Key: org_id/item_id. */
 export interface EntitlementChanged {
@@ -198,6 +202,7 @@ export interface EntitlementChanged {
 
 /** Who may have an item. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type ItemAccess = 'open' | 'platform' | 'sold' | 'unknown';
+export const itemAccessSymbols: readonly ItemAccess[] = ['open', 'platform', 'sold', 'unknown'];
 
 /** An item was registered or changed. Key: item_id. */
 export interface ItemChanged {
@@ -225,12 +230,15 @@ export interface ItemChanged {
 
 /** What the control plane has the workspace do. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type WorkspaceStatus = 'provisioning' | 'online' | 'paused' | 'hibernated' | 'removed' | 'failed' | 'unknown';
+export const workspaceStatusSymbols: readonly WorkspaceStatus[] = ['provisioning', 'online', 'paused', 'hibernated', 'removed', 'failed', 'unknown'];
 
 /** Who does the file work. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type DeliveryMode = 'volume' | 'box' | 'unknown';
+export const deliveryModeSymbols: readonly DeliveryMode[] = ['volume', 'box', 'unknown'];
 
 /** Who made the change. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type RecordOrigin = 'user' | 'backfill' | 'rollback' | 'import' | 'system' | 'unknown';
+export const recordOriginSymbols: readonly RecordOrigin[] = ['user', 'backfill', 'rollback', 'import', 'system', 'unknown'];
 
 /** Plugins of a workspace were installed or uninstalled. Carries the whole record as it now stands; the type only says what changed. Key: workspace_id. */
 export interface PluginsChanged {
@@ -268,6 +276,7 @@ export interface PluginsChanged {
 
 /** Where the line comes from. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type EntitlementSource = 'purchase' | 'subscription' | 'grant' | 'internal' | 'unknown';
+export const entitlementSourceSymbols: readonly EntitlementSource[] = ['purchase', 'subscription', 'grant', 'internal', 'unknown'];
 
 /** A line of entitlement as it now stands: the whole line, never a delta. Key: org_id/item_id. */
 export interface Purchase {
@@ -285,7 +294,7 @@ export interface Purchase {
   readonly item_id: ItemId;
   /** The purchase, subscription or grant; a re-buy has a new one. 1 to 200 printable characters. */
   readonly purchase_id: PurchaseId;
-  /** Version of this line, minted by billing; positive, only grows, at most 2^53 - 1. Orders the events of the line (A6). */
+  /** Version of this line, minted by billing; positive, only grows, at most 2^53 - 2. Orders the events of the line (A6). */
   readonly entitlement_version: number;
   /** Where the line comes from. */
   readonly source: EntitlementSource;
@@ -299,6 +308,7 @@ export interface Purchase {
 
 /** Life of a release. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type ReleaseStatus = 'submitted' | 'approved' | 'yanked' | 'quarantined' | 'unknown';
+export const releaseStatusSymbols: readonly ReleaseStatus[] = ['submitted', 'approved', 'yanked', 'quarantined', 'unknown'];
 
 /** A release was registered or its status changed. Key: item_id. */
 export interface ReleaseChanged {
@@ -328,6 +338,7 @@ export interface ReleaseChanged {
 
 /** Why a restart is asked for. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type RestartReason = 'changed' | 'revoked' | 'unknown';
+export const restartReasonSymbols: readonly RestartReason[] = ['changed', 'revoked', 'unknown'];
 
 /** A changed set is staged completely; it goes live when the workspace boots anew. Key: workspace_id. */
 export interface RestartRequested {
@@ -357,6 +368,7 @@ export interface RestartRequested {
 
 /** Why the line ended. `unknown` is what an older reader sees of a newer symbol; it is never written. */
 export type RevokeReason = 'refund' | 'non_payment' | 'fraud' | 'malware' | 'operator' | 'unknown';
+export const revokeReasonSymbols: readonly RevokeReason[] = ['refund', 'non_payment', 'fraud', 'malware', 'operator', 'unknown'];
 
 /** A line of entitlement that has ended: the whole line as revoked; stays as a tombstone. Key: org_id/item_id. */
 export interface Revoke {
@@ -374,7 +386,7 @@ export interface Revoke {
   readonly item_id: ItemId;
   /** The purchase, subscription or grant; a re-buy has a new one. 1 to 200 printable characters. */
   readonly purchase_id: PurchaseId;
-  /** Version of this line, minted by billing; positive, only grows, at most 2^53 - 1. Orders the events of the line (A6). */
+  /** Version of this line, minted by billing; positive, only grows, at most 2^53 - 2. Orders the events of the line (A6). */
   readonly entitlement_version: number;
   /** Where the line comes from. */
   readonly source: EntitlementSource;

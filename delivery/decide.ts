@@ -1,0 +1,202 @@
+import type { Code } from '../schemas/codes.ts';
+import type { DeliveryMode, EntitlementEnd, WorkspaceStatus } from '../schemas/generated/events.ts';
+import type { ItemId, OrgId, RuntimeId, Sha256, Version, WorkspaceId } from '../schemas/ids.ts';
+import type { WantedSet } from './wanted-set.ts';
+
+/** The current record of a workspace, as the fold keeps it. */
+export interface WorkspaceState {
+  readonly workspaceId: WorkspaceId;
+  readonly orgId: OrgId;
+  readonly runtime: RuntimeId;
+  readonly template: ItemId | null;
+  readonly plugins: readonly ItemId[];
+  readonly status: WorkspaceStatus;
+  readonly deliveryMode: DeliveryMode;
+  readonly epoch: number;
+  readonly generation: number;
+  readonly eventId: string;
+}
+
+/** One release that a workspace holds or is to hold. */
+export interface HeldRelease {
+  readonly itemId: ItemId;
+  readonly version: Version;
+  readonly archiveSha256: Sha256;
+}
+
+/** A set of releases, as *finish* (present) or *staged* recorded it. */
+export interface HeldSet {
+  readonly setDigest: Sha256;
+  readonly items: readonly HeldRelease[];
+}
+
+/** What waybill.assets last said, and what an attempt would have it say. Equal outcomes are said once (C10, I6). */
+export interface Outcome {
+  readonly kind: 'ready' | 'rejected';
+  readonly epoch: number;
+  readonly generation: number;
+  readonly setDigest: Sha256;
+  readonly withheld: readonly { readonly itemId: ItemId; readonly code: Code }[];
+  /** Why it is rejected, and which item is at fault when it is one. Null when ready. */
+  readonly code: Code | null;
+  readonly itemId: ItemId | null;
+}
+
+/** What is known of the delivery of a workspace. */
+export interface DeliveryState {
+  /** Null: unknown, which counts as different from everything (C9). */
+  readonly present: HeldSet | null;
+  readonly staged: (HeldSet & { readonly attempt: number }) | null;
+  /** An attempt got its permit and has not finished: what is on the volume is a mixture. */
+  readonly applying: { readonly attempt: number } | null;
+  readonly announced: Outcome | null;
+  readonly restartRequested: { readonly epoch: number; readonly setDigest: Sha256 } | null;
+  /** Lapses that AssetsRevoked has named since the last finish, as item@version. */
+  readonly lapsesAnnounced: readonly string[];
+  /** An earlier attempt ended without settling its folder: plaintext may lie there (I9). */
+  readonly residue: boolean;
+  /** Releases that receipts name: what may be on the volume, whatever `present` says. */
+  readonly held: readonly { readonly itemId: ItemId; readonly version: Version }[];
+}
+
+/** Something that the workspace holds and has lost its entitlement to, with the reason that acts (C13). */
+export interface Lapse {
+  readonly itemId: ItemId;
+  readonly version: Version;
+  readonly reason: EntitlementEnd;
+}
+
+/**
+ * What an attempt does.
+ * - park: nothing goes live; the row goes, any wake brings it back. `discards`: a staged tree that is no longer wanted,
+ *   or what a dead attempt left, goes first, because it is plaintext (I9).
+ * - boot: the workspace waits in this epoch; bring the files to the wanted set and say so.
+ * - stage: the workspace is online; prepare the whole change and ask for a restart.
+ * - confirm: the workspace is online and holds the wanted set, but that is not what was said last: probe, and say so.
+ */
+export type Decision =
+  | {
+      readonly act: 'park';
+      readonly code: Code | null;
+      readonly outcome: Outcome | null;
+      readonly lapses: readonly Lapse[];
+      readonly discards: boolean;
+    }
+  | { readonly act: 'boot'; readonly outcome: Outcome; readonly lapses: readonly Lapse[] }
+  | { readonly act: 'confirm'; readonly outcome: Outcome }
+  | { readonly act: 'stage'; readonly reason: 'changed' | 'revoked'; readonly lapses: readonly Lapse[] };
+
+/** Reasons that wait for the next boot by themselves; the others ask for a restart now (C13). */
+const waitsForBoot = new Set<Lapse['reason']>(['expired', 'non_payment']);
+
+/**
+ * Decides what the next attempt does, from what is wanted, what is known to be there and what was said last. Pure: the
+ * same answer at *start*, *permit* and *finish* is what lets an attempt go on (A8, C7).
+ */
+export function decideDelivery(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): Decision {
+  const parked = (told: { outcome?: Outcome; lapses?: readonly Lapse[] } = {}): Decision => ({
+    act: 'park',
+    code: told.outcome?.code ?? null,
+    outcome: told.outcome ?? null,
+    lapses: told.lapses ?? [],
+    discards: delivery.residue || (delivery.staged !== null && delivery.staged.setDigest !== wanted.setDigest),
+  });
+  // Boxes fetch for themselves through the broker.
+  if (workspace.deliveryMode !== 'volume') return parked();
+  switch (workspace.status) {
+    case 'provisioning':
+      return decideBoot(workspace, delivery, wanted) ?? parked(refusedOf(workspace, delivery, wanted));
+    case 'online':
+      return decideOnline(workspace, delivery, wanted, parked);
+    case 'paused':
+    case 'hibernated':
+    case 'failed':
+    case 'removed':
+    case 'unknown':
+      return parked();
+  }
+}
+
+/** Whether AssetsReady of this boot has been said: from then on the boot may be going on already (C11). */
+function isReadySaid({ epoch, generation }: WorkspaceState, { announced }: DeliveryState): boolean {
+  return announced?.kind === 'ready' && announced.epoch === epoch && announced.generation === generation;
+}
+
+/** Undefined: nothing on the volume changes. */
+function decideBoot(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): Decision | undefined {
+  if (isReadySaid(workspace, delivery)) return undefined;
+  const nothingToDo = wanted.items.length === 0 && delivery.held.length === 0 && delivery.applying === null;
+  const outcome = outcomeOf(workspace, wanted);
+  if (outcome.kind === 'rejected' && nothingToDo) return undefined;
+  return { act: 'boot', outcome, lapses: lapsesOf(delivery.present, wanted) };
+}
+
+function refusedOf(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): { outcome?: Outcome } {
+  return isReadySaid(workspace, delivery) ? {} : { outcome: outcomeOf(workspace, wanted) };
+}
+
+function decideOnline(
+  workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet,
+  parked: (told?: { outcome?: Outcome; lapses?: readonly Lapse[] }) => Decision,
+): Decision {
+  const known = delivery.applying === null ? delivery.present : null;
+  const outcome = outcomeOf(workspace, wanted);
+  if (known?.setDigest === wanted.setDigest && outcome.kind === 'ready') {
+    return sameOutcome(delivery.announced, outcome) ? parked() : { act: 'confirm', outcome };
+  }
+  const lapses = lapsesOf(known, wanted);
+  const { refusal } = wanted;
+  if (refusal !== null && !lapses.some((lapse) => lapse.itemId === refusal.itemId)) {
+    // A running agent is not stopped for a template that it cannot have: said, and left as it is (C10, I25).
+    return parked({ outcome, lapses });
+  }
+  const changed = known === null || differsBeyond(known, wanted, lapses);
+  if (!changed && lapses.every((lapse) => waitsForBoot.has(lapse.reason))) return parked({ lapses });
+
+  const asked = delivery.restartRequested;
+  const isAsked = asked?.epoch === workspace.epoch && asked.setDigest === wanted.setDigest;
+  if (isAsked && delivery.staged?.setDigest === wanted.setDigest) return parked({ lapses });
+  const revoked = lapses.some((lapse) => !waitsForBoot.has(lapse.reason));
+  return { act: 'stage', reason: revoked ? 'revoked' : 'changed', lapses };
+}
+
+/** What was held, is still asked for, and is withheld because no line lives any more. */
+function lapsesOf(present: HeldSet | null, wanted: WantedSet): Lapse[] {
+  return (present?.items ?? []).flatMap((held): Lapse[] => {
+    const withheld = wanted.withheld.find((item) => item.itemId === held.itemId);
+    return withheld?.code === 'NOT_ENTITLED' && withheld.ended !== null
+      ? [{ itemId: held.itemId, version: held.version, reason: withheld.ended }]
+      : [];
+  });
+}
+
+/** Whether anything but the lapses distinguishes the two sets. */
+function differsBeyond(present: HeldSet, wanted: WantedSet, lapses: readonly Lapse[]): boolean {
+  const remaining = present.items.filter((held) => !lapses.some((lapse) => lapse.itemId === held.itemId));
+  const name = (item: HeldRelease): string => `${item.itemId}@${item.version}:${item.archiveSha256}`;
+  const before = new Set(remaining.map(name));
+  return before.size !== wanted.items.length || wanted.items.some((item) => !before.has(name(item)));
+}
+
+/** What AssetsReady or AssetsRejected would say of this set, before a probe or the user's files have a word in it. */
+export function outcomeOf(workspace: WorkspaceState, wanted: WantedSet): Outcome {
+  const { refusal } = wanted;
+  return {
+    kind: refusal === null ? 'ready' : 'rejected',
+    epoch: workspace.epoch,
+    generation: workspace.generation,
+    setDigest: wanted.setDigest,
+    withheld: wanted.withheld.map(({ itemId, code }) => ({ itemId, code })),
+    code: refusal?.code ?? null,
+    itemId: refusal?.itemId ?? null,
+  };
+}
+
+/** Whether two outcomes say the same, so that the second is not announced (I6). */
+export function sameOutcome(a: Outcome | null, b: Outcome): boolean {
+  if (a === null) return false;
+  return a.kind === b.kind && a.epoch === b.epoch && a.generation === b.generation && a.setDigest === b.setDigest
+    && a.code === b.code && a.itemId === b.itemId
+    && a.withheld.length === b.withheld.length
+    && a.withheld.every((item, i) => item.itemId === b.withheld[i]?.itemId && item.code === b.withheld[i]?.code);
+}

@@ -1,0 +1,199 @@
+import type { Transaction } from '../process/database.ts';
+import type { ItemId, Sha256, Version, WorkspaceId } from '../schemas/ids.ts';
+import type { DeliveryState, HeldSet, Outcome, WorkspaceState } from './decide.ts';
+import type { AsideRecord, DigestsByPath } from './volume-port.ts';
+
+/** A workspace whose delivery row and record are locked until the transaction ends. */
+export interface LockedWorkspace {
+  readonly workspace: WorkspaceState;
+  readonly delivery: DeliveryState;
+  /** The attempt that the delivery row names. */
+  readonly currentAttempt: number | null;
+  readonly assetsVersion: number;
+}
+
+interface DeliveryRow {
+  attempt: number | null;
+  assets_version: number;
+  present: HeldSet | null;
+  staged: DeliveryState['staged'];
+  applying: DeliveryState['applying'];
+  announced: Outcome | null;
+  restart_requested: DeliveryState['restartRequested'];
+  lapses_announced: string[];
+}
+
+interface RecordRow {
+  workspace_id: WorkspaceId;
+  org_id: WorkspaceState['orgId'];
+  runtime: WorkspaceState['runtime'];
+  template: ItemId | null;
+  plugins: ItemId[];
+  status: WorkspaceState['status'];
+  delivery_mode: WorkspaceState['deliveryMode'];
+  epoch: number;
+  generation: number;
+  event_id: string;
+}
+
+/**
+ * Locks the delivery row, then the record, in the order that holds everywhere; reads in later statements, because a join
+ * in the locking one would return the rows as they were before the wait. Undefined when there is no record.
+ */
+export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId): Promise<LockedWorkspace | undefined> {
+  await trx.raw('select 1 from deliveries where workspace_id = ? for update', [workspaceId]);
+  await trx.raw('select 1 from workspace_records where workspace_id = ? for share', [workspaceId]);
+  const { rows: [row] } = await trx.raw<{ rows: DeliveryRow[] }>(
+    `select attempt, assets_version, present, staged, applying, announced, restart_requested, lapses_announced
+     from deliveries where workspace_id = ?`, [workspaceId],
+  );
+  const { rows: [record] } = await trx.raw<{ rows: RecordRow[] }>(
+    `select workspace_id, org_id, runtime, template, plugins, status, delivery_mode, epoch, generation, event_id
+     from workspace_records where workspace_id = ?`, [workspaceId],
+  );
+  if (row === undefined || record === undefined) return undefined;
+  const { rows: held } = await trx.raw<{ rows: { item_id: ItemId; version: Version }[] }>(
+    'select distinct item_id, version from receipts where workspace_id = ? order by 1, 2', [workspaceId],
+  );
+  const { rows: open } = await trx.raw<{ rows: unknown[] }>(
+    'select 1 from attempts where workspace_id = ? and ended_at is null limit 1', [workspaceId],
+  );
+  return {
+    workspace: {
+      workspaceId: record.workspace_id, orgId: record.org_id, runtime: record.runtime, template: record.template,
+      plugins: record.plugins, status: record.status, deliveryMode: record.delivery_mode, epoch: record.epoch,
+      generation: record.generation, eventId: record.event_id,
+    },
+    delivery: {
+      present: row.present, staged: row.staged, applying: row.applying, announced: row.announced,
+      restartRequested: row.restart_requested, lapsesAnnounced: row.lapses_announced, residue: open.length > 0,
+      held: held.map((release) => ({ itemId: release.item_id, version: release.version })),
+    },
+    currentAttempt: row.attempt,
+    assetsVersion: row.assets_version,
+  };
+}
+
+/** Makes `attempt` the current one: from here on permit and finish are refused to every other (I24). */
+export async function becomeCurrent(trx: Transaction, workspaceId: WorkspaceId, attempt: number): Promise<void> {
+  await trx.raw('update deliveries set attempt = ? where workspace_id = ?', [attempt, workspaceId]);
+}
+
+/** What a settled attempt leaves in the delivery row. Absent fields stay as they are. */
+export interface DeliveryChange {
+  present?: HeldSet | null;
+  staged?: DeliveryState['staged'];
+  applying?: { attempt: number } | null;
+  announced?: Outcome;
+  restartRequested?: { epoch: number; setDigest: Sha256 };
+  lapsesAnnounced?: readonly string[];
+  assetsVersion?: number;
+  parkedCode?: string | null;
+}
+
+const columns: Readonly<Record<keyof DeliveryChange, string>> = {
+  present: 'present', staged: 'staged', applying: 'applying', announced: 'announced', restartRequested: 'restart_requested',
+  lapsesAnnounced: 'lapses_announced', assetsVersion: 'assets_version', parkedCode: 'parked_code',
+};
+const asJson = new Set<string>(['present', 'staged', 'applying', 'announced', 'restartRequested']);
+
+export async function writeDelivery(trx: Transaction, workspaceId: WorkspaceId, change: DeliveryChange): Promise<void> {
+  const values = Object.fromEntries(Object.entries(change).map(([field, value]) => [
+    columns[field as keyof DeliveryChange], // Object.entries forgets the key type
+    asJson.has(field) && value !== null ? JSON.stringify(value) : value,
+  ]));
+  await trx('deliveries').where({ workspace_id: workspaceId }).update(values);
+}
+
+/** The items that the workspace holds, has staged or is applying: who of them changes wakes it. */
+export async function writeHeldItems(trx: Transaction, workspace: WorkspaceState, items: readonly ItemId[]): Promise<void> {
+  await trx.raw(`delete from workspace_items where workspace_id = ? and via = 'held' and item_id <> all(?::text[])`, [workspace.workspaceId, [...items]]);
+  await trx.raw(
+    `insert into workspace_items (item_id, workspace_id, via, org_id)
+     select item_id, ?, 'held', ? from unnest(?::text[]) item_id order by 1 on conflict do nothing`,
+    [workspace.workspaceId, workspace.orgId, [...new Set(items)]],
+  );
+}
+
+/** A file of a release at its path on the volume. */
+export interface Receipt {
+  readonly path: string;
+  readonly sha256: Sha256;
+  readonly itemId: ItemId;
+  readonly version: Version;
+}
+
+export async function readReceipts(trx: Transaction, workspaceId: WorkspaceId): Promise<{ receipts: DigestsByPath; directories: string[] }> {
+  const { rows } = await trx.raw<{ rows: { path: string; digests: Sha256[] }[] }>(
+    'select path, array_agg(sha256 order by sha256) as digests from receipts where workspace_id = ? group by path', [workspaceId],
+  );
+  const { rows: directories } = await trx.raw<{ rows: { path: string }[] }>(
+    'select path from receipt_directories where workspace_id = ? order by path', [workspaceId],
+  );
+  return { receipts: new Map(rows.map((row) => [row.path, row.digests])), directories: directories.map((row) => row.path) };
+}
+
+/** Receipts become the union of what they were and `added` (permit), so that a crash before finish loses none. */
+export async function addReceipts(trx: Transaction, workspaceId: WorkspaceId, added: readonly Receipt[], directories: readonly string[]): Promise<void> {
+  await trx.raw(
+    `insert into receipts (workspace_id, path, sha256, item_id, version)
+     select ?, r.path, r.sha256, r."itemId", r.version
+     from jsonb_to_recordset(?::jsonb) as r(path text, sha256 text, "itemId" text, version text) order by r.path, r.sha256
+     on conflict (workspace_id, path, sha256) do update set item_id = excluded.item_id, version = excluded.version`,
+    [workspaceId, JSON.stringify(added)],
+  );
+  await trx.raw(
+    'insert into receipt_directories (workspace_id, path) select ?, path from unnest(?::text[]) path on conflict do nothing',
+    [workspaceId, [...directories]],
+  );
+}
+
+/** Receipts become exactly `kept` (finish). */
+export async function replaceReceipts(trx: Transaction, workspaceId: WorkspaceId, kept: readonly Receipt[], directories: readonly string[]): Promise<void> {
+  await trx.raw(
+    `delete from receipts r where workspace_id = ? and not exists (
+       select from jsonb_to_recordset(?::jsonb) as k(path text, sha256 text) where k.path = r.path and k.sha256 = r.sha256)`,
+    [workspaceId, JSON.stringify(kept)],
+  );
+  await trx.raw('delete from receipt_directories where workspace_id = ? and path <> all(?::text[])', [workspaceId, [...directories]]);
+}
+
+/** Stores an attempt with its plan before anything of it happens. */
+export async function insertAttempt(
+  trx: Transaction, row: { attempt: number; workspace: WorkspaceState; n: number; plan: unknown },
+): Promise<void> {
+  await trx.raw(
+    'insert into attempts (attempt, workspace_id, org_id, n, plan) values (?, ?, ?, ?, ?)',
+    [row.attempt, row.workspace.workspaceId, row.workspace.orgId, row.n, JSON.stringify(row.plan)],
+  );
+}
+
+/** What came of an attempt. It stays open until its folder on the volume is settled. */
+export async function noteOutcome(trx: Transaction, attempt: number, end: { outcome: string; code?: string | null; detail?: string }): Promise<void> {
+  await trx.raw('update attempts set outcome = ?, code = ?, detail = ? where attempt = ?', [end.outcome, end.code ?? null, end.detail ?? null, attempt]);
+}
+
+/** Nothing of these attempts is left on the volume but what the delivery row says. */
+export async function closeAttempts(trx: Transaction, workspaceId: WorkspaceId, attempts: { upTo: number }): Promise<void> {
+  await trx.raw(
+    `update attempts set ended_at = clock_timestamp(), outcome = coalesce(outcome, 'abandoned')
+     where workspace_id = ? and attempt <= ? and ended_at is null`, [workspaceId, attempts.upTo],
+  );
+}
+
+/** What an attempt may move aside, stored before it moves anything. */
+export async function writeAside(trx: Transaction, attempt: number, aside: AsideRecord): Promise<void> {
+  await trx.raw('update attempts set aside = ? where attempt = ?', [JSON.stringify(aside), attempt]);
+}
+
+export async function readAsides(trx: Transaction, attempts: readonly number[]): Promise<AsideRecord[]> {
+  const { rows } = await trx.raw<{ rows: { aside: AsideRecord }[] }>(
+    'select aside from attempts where attempt = any(?::bigint[]) and aside is not null', [[...attempts]],
+  );
+  return rows.map((row) => row.aside);
+}
+
+/** Makes the next attempt number greater than `highest`: a restored database may be behind the volume (I26). */
+export async function raiseAttemptNumbers(trx: Transaction, highest: number): Promise<void> {
+  await trx.raw(`select setval('attempt_numbers', greatest(?::bigint, (select last_value from attempt_numbers)))`, [highest]);
+}

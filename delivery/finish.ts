@@ -1,0 +1,87 @@
+import { appendAudit } from '../process/audit.ts';
+import type { Database, Transaction } from '../process/database.ts';
+import { settleClaim } from '../process/pending.ts';
+import type { Code } from '../schemas/codes.ts';
+import { Announcer } from './announce.ts';
+import { sameOutcome, type Outcome } from './decide.ts';
+import { noteOutcome, replaceReceipts, writeDelivery, writeHeldItems, type LockedWorkspace } from './delivery-rows.ts';
+import { newLapses, settleParked } from './park.ts';
+import { filesOf, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
+import { whilePlanned, type Step } from './while-planned.ts';
+
+/** What is on the volume after *apply* and a probe that found every file of the set, or the user's in its place. */
+export interface Delivered {
+  /** Paths where a file of the user stands instead of ours, sorted (C8). */
+  readonly kept: readonly string[];
+  /** The folders of ours that stand now. */
+  readonly directories: readonly string[];
+  /** Which attempt this is in the row of tries, from 1. */
+  readonly attempts: number;
+}
+
+/**
+ * *finish*: still current and still entitled → receipts, present and the outcome are what the probe has read, and the
+ * outcome is announced when it is news (C9, C10, I7). The pending row goes unless a wake came since *start*.
+ */
+export async function finish(database: Database, plan: DeliveryPlan, delivered: Delivered, options: ResolveOptions): Promise<Step> {
+  return await whilePlanned(database, plan, options, async (trx, locked) => {
+    const { decision } = plan;
+    if (decision.act !== 'boot' && decision.act !== 'confirm') return;
+    const outcome = probedOutcome(plan, decision.outcome, delivered);
+    if (decision.act === 'boot') await recordPresent(trx, plan, delivered);
+    await announceFinished(trx, plan, locked, outcome, delivered);
+    await settleClaim(trx, plan.workspace.workspaceId, plan.attempt, plan.n);
+  });
+}
+
+/** The end of an attempt that only threw a staged tree away: as parking, under the same locks. */
+export async function finishParked(database: Database, plan: DeliveryPlan, attempts: number, options: ResolveOptions): Promise<Step> {
+  return await whilePlanned(database, plan, options, async (trx, locked) => {
+    await settleParked(trx, plan, locked.assetsVersion, attempts);
+  });
+}
+
+/** Ready only when every identity file is ours, digest for digest; a file of the user there is a CONFLICT (C8, C9). */
+function probedOutcome(plan: DeliveryPlan, planned: Outcome, delivered: Delivered): Outcome {
+  const kept = new Set(delivered.kept);
+  const taken = filesOf(plan).find((file) => file.identity && kept.has(file.path));
+  if (planned.kind === 'rejected' || taken === undefined) return planned;
+  return { ...planned, kind: 'rejected', code: 'CONFLICT', itemId: taken.itemId };
+}
+
+async function recordPresent(trx: Transaction, plan: DeliveryPlan, delivered: Delivered): Promise<void> {
+  const { workspace, wanted } = plan;
+  const kept = new Set(delivered.kept);
+  const ours = filesOf(plan).filter((file) => !kept.has(file.path));
+  await replaceReceipts(trx, workspace.workspaceId, ours, delivered.directories);
+  await writeHeldItems(trx, workspace, wanted.items.map((item) => item.itemId));
+  await writeDelivery(trx, workspace.workspaceId, {
+    present: {
+      setDigest: wanted.setDigest,
+      items: wanted.items.map(({ itemId, version, archiveSha256 }) => ({ itemId, version, archiveSha256 })),
+    },
+    staged: null,
+    applying: null,
+    lapsesAnnounced: [],
+  });
+}
+
+async function announceFinished(
+  trx: Transaction, plan: DeliveryPlan, locked: LockedWorkspace, outcome: Outcome, delivered: Delivered,
+): Promise<void> {
+  const { workspace, delivery, decision, attempt } = plan;
+  const announcer = await Announcer.open(trx, plan, locked.assetsVersion);
+  if (decision.act === 'boot') await announcer.revoked(newLapses(plan, decision.lapses), 'removed');
+  const isNews = !sameOutcome(delivery.announced, outcome);
+  if (isNews) await announcer.outcome(outcome, delivered.kept, delivered.attempts);
+  const code: Code | null = outcome.code;
+  await writeDelivery(trx, workspace.workspaceId, {
+    ...(isNews ? { announced: outcome } : {}), assetsVersion: announcer.assetsVersion, parkedCode: code,
+  });
+  await appendAudit(trx, [{
+    subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'deliver', outcome: outcome.kind,
+    code: code ?? undefined, attempt, causedBy: workspace.eventId,
+    detail: { setDigest: outcome.setDigest, epoch: outcome.epoch, generation: outcome.generation, kept: delivered.kept.length },
+  }]);
+  await noteOutcome(trx, attempt, { outcome: outcome.kind, code });
+}

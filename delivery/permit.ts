@@ -1,0 +1,25 @@
+import { appendAudit } from '../process/audit.ts';
+import type { Database } from '../process/database.ts';
+import { addReceipts, writeAside, writeDelivery, writeHeldItems } from './delivery-rows.ts';
+import { filesOf, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
+import type { AsideRecord } from './volume-port.ts';
+import { whilePlanned, type Step } from './while-planned.ts';
+
+/**
+ * *permit*: the last look at the truth before files change. Still current and still entitled → what may be moved aside,
+ * the union of receipts and the mark `applying` are stored; a crash from here on is a mixture that no boot sees, and the
+ * next attempt goes on from there (I8).
+ */
+export async function permit(database: Database, plan: DeliveryPlan, record: AsideRecord, options: ResolveOptions): Promise<Step> {
+  return await whilePlanned(database, plan, options, async (trx) => {
+    const { workspace, delivery, wanted, attempt } = plan;
+    await writeAside(trx, attempt, record);
+    await addReceipts(trx, workspace.workspaceId, filesOf(plan), record.directories);
+    await writeHeldItems(trx, workspace, [...delivery.held, ...wanted.items].map((release) => release.itemId));
+    await writeDelivery(trx, workspace.workspaceId, { applying: { attempt } });
+    await appendAudit(trx, [{
+      subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'permit', outcome: 'allow',
+      attempt, causedBy: workspace.eventId, detail: { setDigest: wanted.setDigest },
+    }]);
+  });
+}

@@ -1,0 +1,134 @@
+import { loadCatalogue, loadSealedReleases, type SealedRelease } from '../catalogue/lookup.ts';
+import type { ReleaseManifest } from '../catalogue/manifest.ts';
+import { targetPath } from '../catalogue/target-path.ts';
+import { readEntitlements } from '../entitlements/read-entitlements.ts';
+import type { Transaction } from '../process/database.ts';
+import { Failure } from '../process/failure.ts';
+import { lockItems, lockOrgItems } from '../process/locks.ts';
+import type { ItemId } from '../schemas/ids.ts';
+import { findRuntime } from '../schemas/runtimes.ts';
+import { decideDelivery, type Decision, type DeliveryState, type WorkspaceState } from './decide.ts';
+import type { LockedWorkspace, Receipt } from './delivery-rows.ts';
+import type { WantedFile } from './volume-port.ts';
+import { verifySignedRecord } from './unseal.ts';
+import { wantedSet, type WantedSet } from './wanted-set.ts';
+
+declare const planned: unique symbol;
+
+/** A file of a wanted release at its path on the volume. */
+export interface PlannedFile extends WantedFile, Receipt {
+  /** Read by the boot probe: ready means that this one is there, digest for digest (C9). */
+  readonly identity: boolean;
+  /** Its path inside the archive of its release. */
+  readonly archivePath: string;
+}
+
+/** A release that an attempt may ask a grant for. */
+export interface PlannedRelease extends SealedRelease {
+  readonly signed: ReleaseManifest;
+  readonly plannedFiles: readonly PlannedFile[];
+}
+
+/**
+ * Permission for one attempt to bring one workspace to one set. Made here and nowhere else; grants, sources, permit and
+ * finish accept nothing else (C1). A value of this type cannot be built by hand: the brand is private to this file.
+ */
+export interface DeliveryPlan {
+  readonly [planned]: true;
+  readonly attempt: number;
+  /** pending.n as read at start. */
+  readonly n: number;
+  readonly workspace: WorkspaceState;
+  /** As read at start; later comparisons use it too, because permit itself changes the row. */
+  readonly delivery: DeliveryState;
+  readonly wanted: WantedSet;
+  readonly decision: Decision;
+  /**
+   * The wanted releases, each with the files of its manifest; none when the decision is to park. The first reading
+   * verifies the signatures, so it belongs outside a transaction and may throw INTEGRITY_FAILED.
+   */
+  readonly releases: readonly PlannedRelease[];
+}
+
+export interface ResolveOptions {
+  readonly thirdPartySellers: boolean;
+}
+
+/**
+ * The single chokepoint (C1): the only place that reads the catalogue for a delivery, holds `template` against the
+ * allowlist and the entitlements, and authorises bytes. Takes the shared locks on every item concerned, so that no fold,
+ * expiry or catalogue write commits between the answer and the end of the caller's transaction.
+ * Errors: STALE_VERSION when `template` is not the current record's.
+ */
+export async function resolveTemplateAssets(
+  trx: Transaction, template: ItemId | null, locked: LockedWorkspace, claim: { attempt: number; n: number }, options: ResolveOptions,
+): Promise<DeliveryPlan> {
+  const { workspace, delivery } = locked;
+  const { wanted, decision } = await decideLocked(trx, template, workspace, delivery, options);
+  const sealed = decision.act === 'park' ? [] : await loadSealedReleases(trx, wanted.items);
+  let releases: readonly PlannedRelease[] | undefined;
+  return {
+    attempt: claim.attempt, n: claim.n, workspace, delivery, wanted, decision,
+    get releases() {
+      releases ??= sealed.map((release) => planRelease(workspace, release));
+      return releases;
+    },
+  } as DeliveryPlan;
+}
+
+/**
+ * Whether what was planned is still what would be planned now, under the same locks: asked at the grant, at *permit*, at
+ * *staged* and at *finish* (A8, C7). `current` is the workspace as locked now.
+ */
+export async function isStillPlanned(trx: Transaction, plan: DeliveryPlan, current: LockedWorkspace, options: ResolveOptions): Promise<boolean> {
+  if (current.currentAttempt !== plan.attempt || current.workspace.template !== plan.workspace.template) return false;
+  const now = await decideLocked(trx, plan.workspace.template, current.workspace, plan.delivery, options);
+  const comparable = (workspace: WorkspaceState, wanted: WantedSet, decision: Decision): string => JSON.stringify([
+    workspace.status, workspace.epoch, workspace.generation, workspace.deliveryMode, workspace.runtime, wanted, decision,
+  ]);
+  return comparable(current.workspace, now.wanted, now.decision) === comparable(plan.workspace, plan.wanted, plan.decision);
+}
+
+async function decideLocked(
+  trx: Transaction, template: ItemId | null, workspace: WorkspaceState, delivery: DeliveryState, options: ResolveOptions,
+): Promise<{ wanted: WantedSet; decision: Decision }> {
+  if (template !== workspace.template) {
+    throw new Failure('subject', 'STALE_VERSION', `workspace ${workspace.workspaceId} no longer asks for template ${template ?? 'null'}`);
+  }
+  const named = [...(template === null ? [] : [template]), ...workspace.plugins];
+  const concerned = [...new Set([...named, ...delivery.held.map((release) => release.itemId)])];
+  await lockOrgItems(trx, concerned.map((itemId) => ({ org_id: workspace.orgId, item_id: itemId })), 'shared');
+  await lockItems(trx, concerned, 'shared');
+  const catalogue = await loadCatalogue(trx, named);
+  const entitlements = await readEntitlements(trx, workspace.orgId, named);
+  const wanted = wantedSet({
+    template, plugins: workspace.plugins, runtime: workspace.runtime, catalogue, entitlements,
+    held: delivery.held, thirdPartySellers: options.thirdPartySellers,
+  });
+  return { wanted, decision: decideDelivery(workspace, delivery, wanted) };
+}
+
+/** A sealed release with its files at their places on this workspace's volume. */
+function planRelease(workspace: WorkspaceState, release: SealedRelease): PlannedRelease {
+  const { itemId, version } = release;
+  const runtime = findRuntime(workspace.runtime);
+  if (runtime === undefined) throw new Failure('subject', 'RUNTIME_UNKNOWN', `workspace ${workspace.workspaceId} has the runtime ${workspace.runtime}`);
+  const signed = verifySignedRecord(release);
+  const plannedFiles = signed.files.map((file): PlannedFile => ({
+    path: targetPath(release.kind, itemId, runtime, file.path),
+    archivePath: file.path,
+    sha256: file.sha256,
+    size: file.bytes,
+    executable: file.executable,
+    identity: file.identity,
+    itemId,
+    version,
+  }));
+  return { ...release, signed, plannedFiles };
+}
+
+/** Every file of the plan. */
+export const filesOf = (plan: DeliveryPlan): PlannedFile[] => plan.releases.flatMap((release) => release.plannedFiles);
+
+/** The plan as it is stored with its attempt: what was decided, without the manifests. */
+export const planForRecord = ({ workspace, wanted, decision }: DeliveryPlan): unknown => ({ workspace, wanted, decision });

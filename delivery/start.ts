@@ -1,0 +1,42 @@
+import { appendAudit } from '../process/audit.ts';
+import { tx, type Database } from '../process/database.ts';
+import { readClaim, settleClaim, type Claim } from '../process/pending.ts';
+import { parseWorkspaceId } from '../schemas/ids.ts';
+import { becomeCurrent, insertAttempt, lockWorkspace } from './delivery-rows.ts';
+import { settleParked } from './park.ts';
+import { planForRecord, resolveTemplateAssets, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
+
+/**
+ * *start*: decides what this attempt is to do and stores it with the attempt before anything happens. Parks at once when
+ * nothing on the volume is concerned. Undefined: the attempt is over (parked, superseded, or nothing to deliver).
+ */
+export async function startAttempt(database: Database, claim: Claim, options: ResolveOptions): Promise<DeliveryPlan | undefined> {
+  return await tx(database, async (trx) => {
+    const workspaceId = parseWorkspaceId(claim.workspaceId);
+    const locked = await lockWorkspace(trx, workspaceId);
+    const held = await readClaim(trx, workspaceId, claim.attempt);
+    if (held === undefined) return undefined;
+    if (locked === undefined) {
+      // A wake whose record the fold has yet to write: the fold wakes again.
+      await settleClaim(trx, workspaceId, claim.attempt, held.n);
+      return undefined;
+    }
+    await becomeCurrent(trx, workspaceId, claim.attempt);
+    const { template } = locked.workspace;
+    const plan = await resolveTemplateAssets(trx, template, locked, { attempt: claim.attempt, n: held.n }, options);
+    await insertAttempt(trx, { attempt: claim.attempt, workspace: locked.workspace, n: held.n, plan: planForRecord(plan) });
+    await appendAudit(trx, [{
+      subjectKind: 'workspace', subjectId: workspaceId, orgId: locked.workspace.orgId, action: 'plan',
+      outcome: plan.decision.act, code: plan.wanted.refusal?.code, attempt: claim.attempt, causedBy: locked.workspace.eventId,
+      detail: {
+        epoch: locked.workspace.epoch, generation: locked.workspace.generation, setDigest: plan.wanted.setDigest,
+        wanted: plan.wanted.items.map((item) => `${item.itemId}@${item.version}`), withheld: plan.wanted.withheld,
+      },
+    }]);
+    if (plan.decision.act === 'park' && !plan.decision.discards) {
+      await settleParked(trx, plan, locked.assetsVersion, claim.tries + 1);
+      return undefined;
+    }
+    return plan;
+  });
+}

@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { retryDelayMs } from '../process/backoff.ts';
+import { asFailure, type Failure } from '../process/failure.ts';
+import type { Logger } from '../process/log.ts';
+import { tx } from '../process/database.ts';
+import { claim, deferClaim, type Claim } from '../process/pending.ts';
+import { runAttempt, type DeliveryDeps } from './attempt.ts';
+import { reject } from './reject.ts';
+
+export interface WorkerOptions {
+  /** Deliveries in flight. */
+  readonly atOnce: number;
+  /** After this many milliseconds of silence a claim is free for others. */
+  readonly leaseMs: number;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+}
+
+/** Poll delays in milliseconds: soon after work, and at rest. */
+const busyPollMs = 15;
+const idlePollMs = 100;
+
+/**
+ * Claims due workspaces and delivers to them until the signal aborts; then lets the running attempts end. A fault of ours
+ * rejects, so that the process stops and a supervisor starts it anew; every other failure makes its row due again.
+ */
+export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Promise<void> {
+  const { signal, log } = options;
+  const running = new Set<Promise<void>>();
+  const fault = Promise.withResolvers<never>();
+  fault.promise.catch(() => undefined); // awaited in the race below, and again at the end
+  let isUnwell = false;
+  let lastWorkAt = 0;
+
+  while (!signal.aborted) {
+    const claims = await claim(deps.database, options.atOnce - running.size, options.leaseMs).catch((error: unknown) => {
+      const failure = asFailure(error);
+      if (failure.kind !== 'dependency') throw error;
+      if (!isUnwell) log.warn({ code: failure.code, cure: failure.cure }, `deliveries wait: ${failure.message}`);
+      isUnwell = true;
+      return undefined;
+    });
+    if (claims !== undefined && isUnwell) {
+      isUnwell = false;
+      log.info('deliveries go on');
+    }
+    for (const claimed of claims ?? []) {
+      lastWorkAt = performance.now();
+      const attempt = deliver(deps, claimed, log).catch((error: unknown) => { fault.reject(error); }).finally(() => { running.delete(attempt); });
+      running.add(attempt);
+    }
+    const isIdle = performance.now() - lastWorkAt > 2_000;
+    const pause = delay(isIdle || claims === undefined ? idlePollMs : busyPollMs, undefined, { signal }).catch(() => undefined);
+    await Promise.race([fault.promise, running.size < options.atOnce ? pause : Promise.race(running)]);
+  }
+  await Promise.race([fault.promise, Promise.all(running)]);
+}
+
+/** One claim to its end. Rejects only for a fault of ours. */
+async function deliver(deps: DeliveryDeps, claimed: Claim, log: Logger): Promise<void> {
+  const startedAt = performance.now();
+  const about = { workspace: claimed.workspaceId, attempt: claimed.attempt };
+  try {
+    const plan = await runAttempt(deps, claimed);
+    log.debug({ ...about, act: plan?.decision.act, ms: Math.round(performance.now() - startedAt) }, 'attempt ended');
+  } catch (error) {
+    const failure = asFailure(error);
+    log.info({ ...about, code: failure.code, cure: failure.cure }, `attempt failed: ${failure.message}`);
+    await settleFailed(deps, claimed, failure);
+    if (failure.kind === 'fault') throw error;
+  }
+}
+
+/** What a lasting refusal has to say, and the row due again later. With PostgreSQL away the lease brings it back. */
+async function settleFailed(deps: DeliveryDeps, claimed: Claim, failure: Failure): Promise<void> {
+  try {
+    await reject(deps.database, claimed, failure, deps.options);
+    await tx(deps.database, async (trx) => {
+      await deferClaim(trx, claimed, retryDelayMs(claimed.tries + 1, Math.random()), true);
+    });
+  } catch (error) {
+    if (asFailure(error).kind !== 'dependency') throw error;
+  }
+}

@@ -1,0 +1,14 @@
+drop function waybill_record_assets_ready(uuid, bigint, bigint, bigint);
+drop function waybill_start_epoch(uuid, bigint, text, bigint, jsonb, jsonb);
+drop function waybill_change_status(uuid, text, bigint, jsonb, jsonb);
+drop function waybill_change_plugins(uuid, text[], bigint, jsonb, jsonb);
+drop function waybill_change_template(uuid, text, bigint, jsonb, jsonb);
+drop function waybill_provision_workspace(uuid, uuid, text, text, text[], text, jsonb, jsonb);
+drop function waybill_mint_when(boolean, text, bigint, bigint);
+drop function waybill_mint_record(text, waybill_workspaces, waybill_workspaces, boolean, jsonb, jsonb);
+drop function waybill_lock_record(uuid, bigint, boolean);
+drop function waybill_record_result(text, waybill_workspaces, jsonb);
+drop function waybill_needs_restart(waybill_workspaces);
+drop function waybill_record_json(waybill_workspaces);
+drop function waybill_check_plugins(text[]);
+drop function waybill_check_runtime(text);

@@ -1,0 +1,1 @@
+drop table waybill_schema_ids;

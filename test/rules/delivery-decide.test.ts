@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest';
+
+import { decideDelivery, outcomeOf, type DeliveryState, type HeldSet, type WorkspaceState } from '../../delivery/decide.ts';
+import { setDigest, type WantedItem, type WantedSet } from '../../delivery/wanted-set.ts';
+import { parseItemId, parseOrgId, parseRuntimeId, parseSellerId, parseSha256, parseVersion, parseWorkspaceId } from '../../schemas/ids.ts';
+
+const seo = parseItemId('seo-agent');
+const item: WantedItem = {
+  itemId: seo, sellerId: parseSellerId('platform'), kind: 'template', version: parseVersion('1.0.0'), archiveSha256: parseSha256('a'.repeat(64)),
+};
+const other: WantedItem = { ...item, version: parseVersion('2.0.0'), archiveSha256: parseSha256('b'.repeat(64)) };
+
+function workspace(change: Partial<WorkspaceState> = {}): WorkspaceState {
+  return {
+    workspaceId: parseWorkspaceId('00000000-0000-4000-8000-000000000001'), orgId: parseOrgId('00000000-0000-4000-8000-0000000000aa'),
+    runtime: parseRuntimeId('claude-code'), template: seo, plugins: [], status: 'provisioning', deliveryMode: 'volume', epoch: 2, generation: 3,
+    eventId: '00000000-0000-4000-8000-0000000000ee', ...change,
+  };
+}
+
+function wanted(items: readonly WantedItem[], refusal: WantedSet['refusal'] = null): WantedSet {
+  return { items, setDigest: setDigest(items), withheld: refusal === null ? [] : [refusal], refusal };
+}
+const heldSet = (items: readonly WantedItem[]): HeldSet => ({ setDigest: setDigest(items), items });
+
+function delivery(change: Partial<DeliveryState> = {}): DeliveryState {
+  return {
+    present: heldSet([]), staged: null, applying: null, announced: null, restartRequested: null, lapsesAnnounced: [], residue: false, held: [],
+    ...change,
+  };
+}
+const holding = (items: readonly WantedItem[]): Partial<DeliveryState> => ({ present: heldSet(items), held: items });
+const refunded: WantedSet['refusal'] = { itemId: seo, code: 'NOT_ENTITLED', ended: 'refund' };
+const neverBought: WantedSet['refusal'] = { itemId: seo, code: 'NOT_ENTITLED', ended: null };
+const online = workspace({ status: 'online' });
+
+describe('a workspace that boots', () => {
+  test('gets its wanted set and, with it, AssetsReady', () => {
+    expect(decideDelivery(workspace(), delivery(), wanted([item]))).toMatchObject({ act: 'boot', outcome: { kind: 'ready', epoch: 2, generation: 3 } });
+  });
+
+  test('C12: parks with NOT_ENTITLED when it holds nothing and may have nothing', () => {
+    expect(decideDelivery(workspace(), delivery(), wanted([], neverBought))).toMatchObject({
+      act: 'park', code: 'NOT_ENTITLED', outcome: { kind: 'rejected', itemId: seo },
+    });
+  });
+
+  test('C13: loses what it holds and may no longer have, and is not ready', () => {
+    expect(decideDelivery(workspace(), delivery(holding([item])), wanted([], refunded))).toMatchObject({
+      act: 'boot', outcome: { kind: 'rejected', code: 'NOT_ENTITLED' }, lapses: [{ itemId: seo, reason: 'refund' }],
+    });
+  });
+
+  test('I8: goes on from a mixture that a crash left, even when nothing is wanted', () => {
+    expect(decideDelivery(workspace(), delivery({ applying: { attempt: 7 } }), wanted([], neverBought)).act).toBe('boot');
+  });
+
+  test('C11: is left alone once AssetsReady of this epoch and generation was said', () => {
+    const announced = outcomeOf(workspace(), wanted([item]));
+    expect(decideDelivery(workspace(), delivery({ ...holding([item]), announced }), wanted([other]))).toMatchObject({ act: 'park', outcome: null });
+    expect(decideDelivery(workspace({ epoch: 3 }), delivery({ ...holding([item]), announced }), wanted([other])).act).toBe('boot');
+  });
+
+  test('C6: a cleared template is announced as ready with nothing', () => {
+    expect(decideDelivery(workspace({ template: null }), delivery(holding([item])), wanted([]))).toMatchObject({ act: 'boot', outcome: { kind: 'ready' } });
+  });
+});
+
+describe('a workspace that is online', () => {
+  const announced = outcomeOf(online, wanted([item]));
+
+  test('is left alone when it holds what it wants and that was said', () => {
+    expect(decideDelivery(online, delivery({ ...holding([item]), announced }), wanted([item]))).toMatchObject({ act: 'park', outcome: null, discards: false });
+  });
+
+  test('C11: has a change staged, never applied', () => {
+    expect(decideDelivery(online, delivery({ ...holding([item]), announced }), wanted([other]))).toMatchObject({ act: 'stage', reason: 'changed' });
+  });
+
+  test('I25: is asked once per epoch and set', () => {
+    const staged = { ...heldSet([other]), attempt: 9 };
+    const asked = { ...holding([item]), announced, staged, restartRequested: { epoch: 2, setDigest: staged.setDigest } };
+    expect(decideDelivery(online, delivery(asked), wanted([other]))).toMatchObject({ act: 'park', discards: false });
+    expect(decideDelivery(workspace({ status: 'online', epoch: 3 }), delivery(asked), wanted([other])).act).toBe('stage');
+  });
+
+  test('C13: a refund asks for a restart now, an expiry waits for the next boot', () => {
+    expect(decideDelivery(online, delivery(holding([item])), wanted([], refunded))).toMatchObject({ act: 'stage', reason: 'revoked' });
+    const expired = wanted([], { itemId: seo, code: 'NOT_ENTITLED', ended: 'expired' });
+    expect(decideDelivery(online, delivery(holding([item])), expired)).toMatchObject({ act: 'park', lapses: [{ reason: 'expired' }] });
+  });
+
+  test('C10: is not stopped for a template that it cannot have', () => {
+    const held: WantedItem = { ...item, itemId: parseItemId('support-agent') };
+    expect(decideDelivery(online, delivery(holding([held])), wanted([], neverBought))).toMatchObject({ act: 'park', outcome: { kind: 'rejected' } });
+  });
+
+  test('C9: what is unknown counts as different', () => {
+    expect(decideDelivery(online, delivery({ present: null, held: [item] }), wanted([item])).act).toBe('stage');
+    expect(decideDelivery(online, delivery({ ...holding([item]), applying: { attempt: 4 } }), wanted([item])).act).toBe('stage');
+  });
+
+  test('I6: says so when it holds what it wants and the last word was another', () => {
+    expect(decideDelivery(workspace({ status: 'online', generation: 5 }), delivery({ ...holding([item]), announced }), wanted([item]))).toMatchObject({
+      act: 'confirm', outcome: { kind: 'ready', generation: 5 },
+    });
+  });
+
+  test('I9: a staged tree that is no longer wanted, and what a dead attempt left, are discarded', () => {
+    const staged = { ...heldSet([other]), attempt: 9 };
+    expect(decideDelivery(online, delivery({ ...holding([item]), announced, staged }), wanted([item]))).toMatchObject({ act: 'park', discards: true });
+    expect(decideDelivery(online, delivery({ ...holding([item]), announced, residue: true }), wanted([item]))).toMatchObject({ act: 'park', discards: true });
+  });
+});
+
+test.each(['paused', 'hibernated', 'failed', 'removed'] as const)('a %s workspace waits', (status) => {
+  expect(decideDelivery(workspace({ status }), delivery(holding([item])), wanted([other]))).toMatchObject({ act: 'park', outcome: null, lapses: [] });
+});
