@@ -119,9 +119,9 @@ export async function findSeller(database: Database, sellerId: SellerId): Promis
 }
 
 /** Rows hold ids that were parsed before they were written, so they are taken as typed. */
-async function ask<Row>(database: Database, sql: string, bindings: readonly (string | readonly string[])[]): Promise<Row[]> {
+async function ask<Row>(database: Database, sql: string, bindings: (string | string[])[]): Promise<Row[]> {
   try {
-    const result = await database.raw<{ rows: Row[] }>(sql, [...bindings]);
+    const result = await database.raw<{ rows: Row[] }>(sql, bindings);
     return result.rows;
   } catch (error) {
     throw asDatabaseFailure(error);

@@ -1,17 +1,12 @@
-import { createHash } from 'node:crypto';
-
+import { sha256 } from '../catalogue/sha256.ts';
+import { readClock } from '../entitlements/sql.ts';
 import { appendEvents } from '../producers/outbox.ts';
 import type { Transaction } from '../process/database.ts';
 import { deriveEventId, type Sha256 } from '../schemas/ids.ts';
-import type { EventByType, RevocationEffect } from '../schemas/generated/events.ts';
-import type { EventTypeOn } from '../schemas/topics.ts';
+import type { DeliveredItem, RestartReason, RevocationEffect } from '../schemas/generated/events.ts';
+import type { EventTypeOn, TypedEvent } from '../schemas/topics.ts';
 import type { Lapse, Outcome } from './decide.ts';
-import type { DeliveryPlan } from './resolve-template-assets.ts';
-
-type AssetsType = EventTypeOn<'waybill.assets'>;
-type Envelope = 'event_id' | 'occurred_at' | 'caused_by' | 'run_id' | 'workspace_id' | 'org_id' | 'assets_version';
-/** What one announcement says beyond what all of them carry. */
-type Told<T extends AssetsType> = Omit<EventByType[T], Envelope>;
+import type { DeliveryPlan, PlannedRelease } from './resolve-template-assets.ts';
 
 /**
  * Says things about one workspace on waybill.assets, in the transaction that makes them true. Each event gets the next
@@ -31,8 +26,8 @@ export class Announcer {
   }
 
   static async open(trx: Transaction, plan: DeliveryPlan, assetsVersion: number): Promise<Announcer> {
-    const { rows: [clock] } = await trx.raw<{ rows: { ms: string }[] }>('select floor(extract(epoch from clock_timestamp()) * 1000) as ms');
-    return new Announcer(trx, plan, assetsVersion, Number(clock?.ms));
+    const occurredAt = await readClock(trx);
+    return new Announcer(trx, plan, assetsVersion, occurredAt);
   }
 
   /** The version of the last thing said: what the delivery row has to store. */
@@ -46,58 +41,69 @@ export class Announcer {
   }
 
   async outcome(outcome: Outcome, kept: readonly string[], attempts: number): Promise<void> {
-    const plan = this.#plan;
-    const { epoch, generation } = outcome;
+    const { epoch, generation, setDigest, withheld } = outcome;
     if (outcome.kind === 'rejected') {
-      await this.#say('AssetsRejected', { epoch, generation, item_id: outcome.itemId, code: outcome.code ?? 'MISSING_ASSETS', attempts });
+      const code = outcome.code ?? 'MISSING_ASSETS';
+      await this.#say({ type: 'AssetsRejected', event: { ...this.#next(), epoch, generation, item_id: outcome.itemId, code, attempts } });
       return;
     }
-    await this.#say('AssetsReady', {
-      epoch,
-      generation,
-      set_digest: outcome.setDigest,
-      template: plan.workspace.template,
-      items: plan.releases.map((release) => ({
-        item_id: release.itemId, kind: release.kind, seller_id: release.sellerId, version: release.version,
-        archive_sha256: release.archiveSha256, files: release.plannedFiles.length,
-        bytes: release.plannedFiles.reduce((sum, file) => sum + file.size, 0),
-      })),
-      withheld: outcome.withheld.map((item) => ({ item_id: item.itemId, code: item.code })),
-      probe_paths: plan.releases.flatMap((release) => release.plannedFiles).filter((file) => file.identity).map((file) => file.path).toSorted(),
-      user_files_count: kept.length,
-      user_files_sha256: kept.length === 0 ? null : digestOfPaths(kept),
-      user_files_paths: kept.slice(0, 100),
+    const { workspace, releases } = this.#plan;
+    await this.#say({
+      type: 'AssetsReady',
+      event: {
+        ...this.#next(),
+        epoch,
+        generation,
+        set_digest: setDigest,
+        template: workspace.template,
+        items: releases.map(deliveredItem),
+        withheld: withheld.map((item) => ({ item_id: item.itemId, code: item.code })),
+        probe_paths: releases.flatMap((release) => release.plannedFiles).filter((file) => file.identity).map((file) => file.path).toSorted(),
+        user_files_count: kept.length,
+        user_files_sha256: kept.length === 0 ? null : sha256(Buffer.from(kept.toSorted().join('\n'))),
+        user_files_paths: kept.slice(0, 100),
+      },
     });
   }
 
   async revoked(lapses: readonly Lapse[], effect: RevocationEffect): Promise<void> {
-    for (const reason of new Set(lapses.map((lapse) => lapse.reason))) {
-      const items = lapses.filter((lapse) => lapse.reason === reason).map((lapse) => ({ item_id: lapse.itemId, version: lapse.version }));
-      await this.#say('AssetsRevoked', { items, reason, effect });
+    for (const [reason, ofReason] of Map.groupBy(lapses, (lapse) => lapse.reason)) {
+      const items = ofReason.map((lapse) => ({ item_id: lapse.itemId, version: lapse.version }));
+      await this.#say({ type: 'AssetsRevoked', event: { ...this.#next(), items, reason, effect } });
     }
   }
 
-  async restartRequested(told: Told<'RestartRequested'>): Promise<void> {
-    await this.#say('RestartRequested', told);
+  /** `notBefore` in milliseconds since the epoch. */
+  async restartRequested(told: { setDigest: Sha256; notBefore: number; reason: RestartReason }): Promise<void> {
+    const { setDigest, notBefore, reason } = told;
+    await this.#say({
+      type: 'RestartRequested',
+      event: { ...this.#next(), epoch: this.#plan.workspace.epoch, set_digest: setDigest, not_before: notBefore, reason },
+    });
   }
 
-  async #say<T extends AssetsType>(type: T, told: Told<T>): Promise<void> {
+  async #say(event: TypedEvent<EventTypeOn<'waybill.assets'>>): Promise<void> {
+    await appendEvents(this.#trx, [event]);
+  }
+
+  /** What every announcement carries; takes the next assets_version. */
+  #next() {
     this.#assetsVersion += 1;
-    const { workspace } = this.#plan;
-    const event = {
-      event_id: deriveEventId('assets', workspace.workspaceId, this.#assetsVersion),
+    const { workspaceId, orgId, eventId } = this.#plan.workspace;
+    return {
+      event_id: deriveEventId('waybill.assets', workspaceId, this.#assetsVersion),
       occurred_at: this.#occurredAt,
-      caused_by: workspace.eventId,
+      caused_by: eventId,
       run_id: null,
-      workspace_id: workspace.workspaceId,
-      org_id: workspace.orgId,
+      workspace_id: workspaceId,
+      org_id: orgId,
       assets_version: this.#assetsVersion,
-      ...told,
     };
-    await appendEvents(this.#trx, [{ type, event } as Parameters<typeof appendEvents>[1][number]]); // TS does not join T's two halves
   }
 }
 
-function digestOfPaths(paths: readonly string[]): Sha256 {
-  return createHash('sha256').update(paths.toSorted().join('\n')).digest('hex') as Sha256; // it is one
+function deliveredItem(release: PlannedRelease): DeliveredItem {
+  const { itemId, kind, sellerId, version, archiveSha256, plannedFiles } = release;
+  const bytes = plannedFiles.reduce((sum, file) => sum + file.size, 0);
+  return { item_id: itemId, kind, seller_id: sellerId, version, archive_sha256: archiveSha256, files: plannedFiles.length, bytes };
 }

@@ -1,7 +1,7 @@
 import type { Code } from '../schemas/codes.ts';
 import type { DeliveryMode, EntitlementEnd, WorkspaceStatus } from '../schemas/generated/events.ts';
 import type { ItemId, OrgId, RuntimeId, Sha256, Version, WorkspaceId } from '../schemas/ids.ts';
-import type { WantedSet } from './wanted-set.ts';
+import { setDigest, type WantedSet } from './wanted-set.ts';
 
 /** The current record of a workspace, as the fold keeps it. */
 export interface WorkspaceState {
@@ -128,7 +128,7 @@ function decideBoot(workspace: WorkspaceState, delivery: DeliveryState, wanted: 
   const nothingToDo = wanted.items.length === 0 && delivery.held.length === 0 && delivery.applying === null;
   const outcome = outcomeOf(workspace, wanted);
   if (outcome.kind === 'rejected' && nothingToDo) return undefined;
-  return { act: 'boot', outcome, lapses: lapsesOf(delivery.present, wanted) };
+  return { act: 'boot', outcome, lapses: lapsesOf(knownPresent(delivery), wanted) };
 }
 
 function refusedOf(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): { outcome?: Outcome } {
@@ -139,7 +139,7 @@ function decideOnline(
   workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet,
   parked: (told?: { outcome?: Outcome; lapses?: readonly Lapse[] }) => Decision,
 ): Decision {
-  const known = delivery.applying === null ? delivery.present : null;
+  const known = knownPresent(delivery);
   const outcome = outcomeOf(workspace, wanted);
   if (known?.setDigest === wanted.setDigest && outcome.kind === 'ready') {
     return sameOutcome(delivery.announced, outcome) ? parked() : { act: 'confirm', outcome };
@@ -158,6 +158,12 @@ function decideOnline(
   if (isAsked && delivery.staged?.setDigest === wanted.setDigest) return parked({ lapses });
   const revoked = lapses.some((lapse) => !waitsForBoot.has(lapse.reason));
   return { act: 'stage', reason: revoked ? 'revoked' : 'changed', lapses };
+}
+
+/** What is on the volume, if that is known: a mixture is not, and nothing is while no receipt says otherwise. */
+function knownPresent({ present, applying, held }: DeliveryState): HeldSet | null {
+  if (applying !== null) return null;
+  return present ?? (held.length === 0 ? { setDigest: setDigest([]), items: [] } : null);
 }
 
 /** What was held, is still asked for, and is withheld because no line lives any more. */

@@ -22,9 +22,7 @@ export async function recordStaged(database: Database, plan: DeliveryPlan, settl
     const asked = delivery.restartRequested;
     if (asked?.epoch !== workspace.epoch || asked.setDigest !== setDigest) {
       const settle = decision.reason === 'revoked' ? 0 : settleWindowMs;
-      await announcer.restartRequested({
-        epoch: workspace.epoch, set_digest: setDigest, not_before: announcer.occurredAt + settle, reason: decision.reason,
-      });
+      await announcer.restartRequested({ setDigest, notBefore: announcer.occurredAt + settle, reason: decision.reason });
     }
     const items = wanted.items.map(({ itemId, version, archiveSha256 }) => ({ itemId, version, archiveSha256 }));
     await writeHeldItems(trx, workspace, [...delivery.held, ...items].map((release) => release.itemId));

@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
-
 import { resolveRelease, type ReleaseState } from '../catalogue/release.ts';
+import { sha256 } from '../catalogue/sha256.ts';
 import type { Kind } from '../catalogue/target-path.ts';
 import type { EffectiveEntitlement } from '../entitlements/effective.ts';
 import type { Code } from '../schemas/codes.ts';
@@ -106,5 +105,5 @@ function resolveItem(itemId: ItemId, kind: 'template' | 'plugin', input: WantedS
 /** Digest over the sorted (item, version, archive digest): equal sets, equal bytes. */
 export function setDigest(items: readonly Pick<WantedItem, 'itemId' | 'version' | 'archiveSha256'>[]): Sha256 {
   const lines = items.map((item) => `${item.itemId} ${item.version} ${item.archiveSha256}\n`).toSorted();
-  return createHash('sha256').update(lines.join('')).digest('hex') as Sha256; // it is one
+  return sha256(lines.join(''));
 }

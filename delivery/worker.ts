@@ -6,6 +6,7 @@ import type { Logger } from '../process/log.ts';
 import { tx } from '../process/database.ts';
 import { claim, deferClaim, type Claim } from '../process/pending.ts';
 import { runAttempt, type DeliveryDeps } from './attempt.ts';
+import { wakeNextPage } from './fan-out.ts';
 import { reject } from './reject.ts';
 
 export interface WorkerOptions {
@@ -34,7 +35,7 @@ export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Pro
   let lastWorkAt = 0;
 
   while (!signal.aborted) {
-    const claims = await claim(deps.database, options.atOnce - running.size, options.leaseMs).catch((error: unknown) => {
+    const claims = await claimDue(deps, options, running.size).catch((error: unknown) => {
       const failure = asFailure(error);
       if (failure.kind !== 'dependency') throw error;
       if (!isUnwell) log.warn({ code: failure.code, cure: failure.cure }, `deliveries wait: ${failure.message}`);
@@ -57,8 +58,14 @@ export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Pro
   await Promise.race([fault.promise, Promise.all(running)]);
 }
 
+/** Pages of woken workspaces first, so that their rows are there to be claimed. */
+async function claimDue(deps: DeliveryDeps, { atOnce, leaseMs }: WorkerOptions, running: number): Promise<Claim[]> {
+  await wakeNextPage(deps.database);
+  return await claim(deps.database, atOnce - running, leaseMs);
+}
+
 /** One claim to its end. Rejects only for a fault of ours. */
-async function deliver(deps: DeliveryDeps, claimed: Claim, log: Logger): Promise<void> {
+export async function deliver(deps: DeliveryDeps, claimed: Claim, log: Logger): Promise<void> {
   const startedAt = performance.now();
   const about = { workspace: claimed.workspaceId, attempt: claimed.attempt };
   try {

@@ -1,6 +1,6 @@
 import type { EntitlementSource, RevokeReason } from '../schemas/generated/events.ts';
 import type { ItemId, OrgId, Policy, PurchaseId } from '../schemas/ids.ts';
-import type { Transaction } from '../process/database.ts';
+import { asDatabaseFailure, type Database, type Transaction } from '../process/database.ts';
 import type { EffectiveEntitlement } from './effective.ts';
 import { pairKeyOf, type Line } from './line.ts';
 
@@ -78,7 +78,8 @@ export async function writeLines(trx: Transaction, writes: readonly LineWrite[])
       writes.map(({ line }) => line.orgId), writes.map(({ line }) => line.itemId), writes.map(({ line }) => line.purchaseId),
       writes.map(({ line }) => line.version), writes.map(({ line }) => line.ended), writes.map(({ line }) => line.digest),
       writes.map(({ line }) => line.source), writes.map(({ line }) => line.policy), writes.map(({ line }) => line.validFrom),
-      writes.map(({ line }) => line.validUntil), writes.map(({ line }) => line.endedAt), writes.map(({ line }) => line.reason),
+      nullable(writes.map(({ line }) => line.validUntil)), nullable(writes.map(({ line }) => line.endedAt)),
+      nullable(writes.map(({ line }) => line.reason)),
       writes.map(({ eventId }) => eventId),
     ],
   );
@@ -112,9 +113,9 @@ export async function writeStates(trx: Transaction, states: readonly PairState[]
      on conflict (org_id, item_id) do update set entitlement_revision = minted.entitlement_revision + 1
      returning org_id, item_id, entitlement_revision as revision`,
     [
-      ...columnsOf(states), states.map(({ effective }) => effective.entitled), states.map(({ effective }) => effective.policy),
-      states.map(({ effective }) => effective.validUntil), states.map(({ effective }) => effective.reason),
-      states.map(({ effective }) => effective.nextChangeAt),
+      ...columnsOf(states), states.map(({ effective }) => effective.entitled),
+      nullable(states.map(({ effective }) => effective.policy)), nullable(states.map(({ effective }) => effective.validUntil)),
+      nullable(states.map(({ effective }) => effective.reason)), nullable(states.map(({ effective }) => effective.nextChangeAt)),
     ],
   );
   return new Map(rows.map((row) => [pairKeyOf({ orgId: row.org_id, itemId: row.item_id }), row.revision]));
@@ -149,5 +150,20 @@ export async function stillDue(trx: Transaction, pairs: readonly Pair[]): Promis
   return rows;
 }
 
+/** Milliseconds until the next validity begins or ends; undefined when none will. */
+export async function msUntilNextDue(database: Database): Promise<number | undefined> {
+  try {
+    const { rows } = await database.raw<{ rows: [{ ms: number | null }] }>(
+      `select greatest(0, ceil(extract(epoch from min(next_change_at) - clock_timestamp()) * 1000))::bigint as ms
+       from entitlements where next_change_at is not null`,
+    );
+    return rows[0].ms ?? undefined;
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
+}
+
 const columnsOf = (pairs: readonly Pair[]): [OrgId[], ItemId[]] => [pairs.map(({ orgId }) => orgId), pairs.map(({ itemId }) => itemId)];
 
+/** A column with NULLs: pg writes them, knex's types do not know them. */
+const nullable = (column: (string | number | null)[]): string[] => column as string[];

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
 
 import { Failure } from './failure.ts';
 
@@ -17,6 +18,29 @@ interface Setting<T> {
 const text = (value: string): string => value;
 
 const list = (value: string): string[] => value.split(',').map((part) => part.trim()).filter((part) => part !== '');
+
+/** host:port pairs; at least `min` of them. */
+function hosts(min: number) {
+  return (value: string): string[] => {
+    const found = list(value);
+    if (found.length < min || !found.every((host) => /^(?:[\w.-]+|\[[0-9a-f:]+\]):\d{1,5}$/iu.test(host))) {
+      throw new Error('host:port pairs, separated by commas');
+    }
+    return found;
+  };
+}
+
+function matching(pattern: RegExp, expected: string) {
+  return (value: string): string => {
+    if (!pattern.test(value)) throw new Error(expected);
+    return value;
+  };
+}
+
+function absolutePath(value: string): string {
+  if (!isAbsolute(value)) throw new Error('an absolute path');
+  return value;
+}
 
 function oneOf<const T extends string>(...values: T[]) {
   return (value: string): T => {
@@ -45,30 +69,33 @@ function url(...protocols: string[]) {
 
 const postgres = url('postgres:', 'postgresql:');
 const http = url('http:', 'https:');
+const schemaName = matching(/^[a-z_][a-z0-9_]{0,62}$/u, 'the name of a schema: lower-case letters, digits and _');
 const setting = <T>(row: Setting<T>): Setting<T> => row;
 
 /** Every setting of every command: name, parser, default, unit, meaning. docs/configuration.md is generated from it. */
 export const settings = {
   databaseUrl: setting({ variable: 'WAYBILL_DATABASE_URL', parse: postgres, secret: true, meaning: 'PostgreSQL of the pipeline.' }),
-  databaseSchema: setting({ variable: 'WAYBILL_DATABASE_SCHEMA', parse: text, defaultText: 'public', meaning: 'Schema of the pipeline in its database.' }),
+  databaseSchema: setting({ variable: 'WAYBILL_DATABASE_SCHEMA', parse: schemaName, defaultText: 'public', meaning: 'Schema of the pipeline in its database.' }),
   controlPlaneDatabaseUrl: setting({ variable: 'WAYBILL_CONTROL_PLANE_DATABASE_URL', parse: postgres, secret: true, meaning: 'PostgreSQL of the control plane, for commands that act as it does.' }),
+  controlPlaneDatabaseSchema: setting({ variable: 'WAYBILL_CONTROL_PLANE_DATABASE_SCHEMA', parse: schemaName, defaultText: 'public', meaning: 'Schema of the control plane in its database.' }),
   billingDatabaseUrl: setting({ variable: 'WAYBILL_BILLING_DATABASE_URL', parse: postgres, secret: true, meaning: 'PostgreSQL of billing, for commands that act as it does.' }),
-  kafkaBrokers: setting({ variable: 'WAYBILL_KAFKA_BROKERS', parse: list, meaning: 'Kafka bootstrap servers, host:port, separated by commas.' }),
-  topicPrefix: setting({ variable: 'WAYBILL_TOPIC_PREFIX', parse: text, defaultText: '', meaning: 'Put before every topic and consumer group name.' }),
+  billingDatabaseSchema: setting({ variable: 'WAYBILL_BILLING_DATABASE_SCHEMA', parse: schemaName, defaultText: 'public', meaning: 'Schema of billing in its database.' }),
+  kafkaBrokers: setting({ variable: 'WAYBILL_KAFKA_BROKERS', parse: hosts(1), meaning: 'Kafka bootstrap servers, host:port, separated by commas.' }),
+  topicPrefix: setting({ variable: 'WAYBILL_TOPIC_PREFIX', parse: matching(/^[a-zA-Z0-9._-]{0,100}$/u, 'letters, digits, dots, _ and -'), defaultText: '', meaning: 'Put before every topic and consumer group name.' }),
   replicationFactor: setting({ variable: 'WAYBILL_REPLICATION_FACTOR', parse: integer(1, 9), defaultText: '3', unit: 'brokers', meaning: 'Copies of each partition that `waybill topics apply` asks for.' }),
   registryUrl: setting({ variable: 'WAYBILL_REGISTRY_URL', parse: http, meaning: 'Schema registry with the Confluent API.' }),
   registryTimeoutMs: setting({ variable: 'WAYBILL_REGISTRY_TIMEOUT_MS', parse: integer(100, 60_000), defaultText: '3000', unit: 'ms', meaning: 'Deadline of one request to the registry.' }),
   s3Endpoint: setting({ variable: 'WAYBILL_S3_ENDPOINT', parse: http, meaning: 'Object store with the S3 API.' }),
   s3Region: setting({ variable: 'WAYBILL_S3_REGION', parse: text, defaultText: 'us-east-1', meaning: 'Region of the object store.' }),
-  s3Bucket: setting({ variable: 'WAYBILL_S3_BUCKET', parse: text, defaultText: 'waybill-artifacts', meaning: 'Bucket of the sealed releases.' }),
+  s3Bucket: setting({ variable: 'WAYBILL_S3_BUCKET', parse: matching(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/u, 'the name of a bucket'), defaultText: 'waybill-artifacts', meaning: 'Bucket of the sealed releases.' }),
   s3AccessKeyId: setting({ variable: 'WAYBILL_S3_ACCESS_KEY_ID', parse: text, meaning: 'Access key of the object store.' }),
   s3SecretAccessKey: setting({ variable: 'WAYBILL_S3_SECRET_ACCESS_KEY', parse: text, secret: true, meaning: 'Secret of the access key.' }),
   kmsEndpoint: setting({ variable: 'WAYBILL_KMS_ENDPOINT', parse: http, meaning: 'Key management service with the AWS KMS API.' }),
   kmsRegion: setting({ variable: 'WAYBILL_KMS_REGION', parse: text, defaultText: 'us-east-1', meaning: 'Region of the KMS.' }),
   kmsAccessKeyId: setting({ variable: 'WAYBILL_KMS_ACCESS_KEY_ID', parse: text, meaning: 'Access key of the KMS.' }),
   kmsSecretAccessKey: setting({ variable: 'WAYBILL_KMS_SECRET_ACCESS_KEY', parse: text, secret: true, meaning: 'Secret of the access key.' }),
-  fetchHosts: setting({ variable: 'WAYBILL_FETCH_HOSTS', parse: list, defaultText: '', meaning: 'host:port pairs, separated by commas, that an artifact may be fetched from although their address is private. The host of WAYBILL_S3_ENDPOINT is always allowed.' }),
-  volumesRoot: setting({ variable: 'WAYBILL_VOLUMES', parse: text, meaning: 'Folder under which each workspace volume is mounted by its workspace id.' }),
+  fetchHosts: setting({ variable: 'WAYBILL_FETCH_HOSTS', parse: hosts(0), defaultText: '', meaning: 'host:port pairs, separated by commas, that an artifact may be fetched from although their address is private. The host of WAYBILL_S3_ENDPOINT is always allowed.' }),
+  volumesRoot: setting({ variable: 'WAYBILL_VOLUMES', parse: absolutePath, meaning: 'Folder under which each workspace volume is mounted by its workspace id.' }),
   thirdPartySellers: setting({ variable: 'WAYBILL_THIRD_PARTY_SELLERS', parse: oneOf('off', 'on'), defaultText: 'off', meaning: 'Whether items of sellers other than `platform` resolve (C16).' }),
   deliveriesAtOnce: setting({ variable: 'WAYBILL_DELIVERIES_AT_ONCE', parse: integer(1, 64), defaultText: '8', unit: 'deliveries', meaning: 'Deliveries that one worker has in flight.' }),
   inFlightBytesMax: setting({ variable: 'WAYBILL_IN_FLIGHT_BYTES', parse: integer(1_048_576, 2 ** 40), defaultText: '268435456', unit: 'bytes', meaning: 'Plaintext that one worker holds in memory at once.' }),
@@ -87,7 +114,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * Reads the settings that a command needs. All faults are reported at once, each with its variable and what would be
  * right (CONFIG_INVALID); nothing starts half-configured. `found` is what a running local stack offers, used where the
- * environment says nothing.
+ * environment says nothing. A variable that is set to nothing counts as not set.
  */
 export function readConfig<Name extends SettingName>(
   names: readonly Name[], found: Environment = {}, environment: Environment = process.env,
@@ -96,7 +123,12 @@ export function readConfig<Name extends SettingName>(
   const values: Partial<Record<SettingName, unknown>> = {};
   for (const name of names) {
     const row: Setting<unknown> = settings[name];
-    const raw = readVariable(row, environment, faults) ?? found[row.variable] ?? row.defaultText;
+    const given = readVariable(row, environment);
+    if ('fault' in given) {
+      faults.push(given.fault);
+      continue;
+    }
+    const raw = given.text ?? found[row.variable] ?? row.defaultText;
     if (raw === undefined) {
       faults.push(`${row.variable} is not set. ${row.meaning}`);
       continue;
@@ -104,24 +136,25 @@ export function readConfig<Name extends SettingName>(
     try {
       values[name] = row.parse(raw);
     } catch (error) {
-      const shown = row.secret ? 'its value' : JSON.stringify(raw);
-      faults.push(`${row.variable} should be ${(error as Error).message}, but is ${shown}. ${row.meaning}`);
+      const shown = row.secret ? 'its value is not (it is not shown)' : `is ${JSON.stringify(raw)}`;
+      faults.push(`${row.variable} should be ${(error as Error).message}, but ${shown}. ${row.meaning}`);
     }
   }
   if (faults.length > 0) throw new Failure('input', 'CONFIG_INVALID', `The configuration is not usable:\n  ${faults.join('\n  ')}`);
   return values as Config<Name>; // every name has been parsed by its own row
 }
 
-function readVariable(row: Setting<unknown>, environment: Environment, faults: string[]): string | undefined {
-  const direct = environment[row.variable];
-  if (direct !== undefined && direct !== '') return direct;
+/** The variable itself or, for a secret, what is in the file that `<variable>_FILE` names, without blanks around it. */
+function readVariable(row: Setting<unknown>, environment: Environment): { text: string | undefined } | { fault: string } {
+  const direct = environment[row.variable] === '' ? undefined : environment[row.variable];
   const file = row.secret ? environment[`${row.variable}_FILE`] : undefined;
-  if (file === undefined) return undefined;
+  if (file === undefined || file === '') return { text: direct };
+  if (direct !== undefined) return { fault: `${row.variable} and ${row.variable}_FILE are both set. Set one of them. ${row.meaning}` };
   try {
-    return readFileSync(file, 'utf8').trim();
-  } catch {
-    faults.push(`${row.variable}_FILE names ${file}, which cannot be read`);
-    return '';
+    const text = readFileSync(file, 'utf8').trim();
+    return text === '' ? { fault: `${row.variable}_FILE names ${file}, which is empty. ${row.meaning}` } : { text };
+  } catch (error) {
+    return { fault: `${row.variable}_FILE names ${file}, which cannot be read: ${(error as Error).message}. ${row.meaning}` };
   }
 }
 

@@ -7,7 +7,7 @@ export type Database = Knex;
 export type Transaction = Knex.Transaction;
 
 /** SQLSTATE classes and codes that say the server or the way to it is unwell, not our statement. */
-const unwell = /^(?:08|57P0|53|25006|58)/u;
+const unwell = /^(?:08|57P0|53|25006|58|40001|40P01|55P03)/u;
 /** bigint as number; everything else as pg reads it. */
 const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
@@ -38,6 +38,19 @@ export function openDatabase(url: string, options: { schema?: string; poolMax?: 
     },
     acquireConnectionTimeout: 10_000,
   });
+}
+
+/** Makes the schema if it is not there, whoever else does so at the same time. */
+export async function ensureSchema(database: Database, schema: string): Promise<void> {
+  try {
+    await tx(database, async (trx) => {
+      // `if not exists` alone lets two makers collide.
+      await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`schema:${schema}`]);
+      await trx.raw('create schema if not exists ??', [schema]);
+    });
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
 }
 
 /** Runs `work` in one transaction. A lost connection or an unwell server is a Failure of kind dependency (UNAVAILABLE). */

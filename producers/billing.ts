@@ -1,13 +1,14 @@
 import type { Database, Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
 import { migrate } from '../process/migrate.ts';
-import { revokeReasonSymbols, entitlementSourceSymbols, type EntitlementSource } from '../schemas/generated/events.ts';
+import { revokeReasonSymbols, entitlementSourceSymbols, type EntitlementSource, type RevokeReason } from '../schemas/generated/events.ts';
 import { symbolOf, time } from '../schemas/field-parsers.ts';
-import { deriveEventId, FieldError, parseEventId, parseItemId, parseOrgId, parsePolicy, parsePurchaseId } from '../schemas/ids.ts';
+import { deriveEventId, FieldError, parseItemId, parseOrgId, parsePolicy, parsePurchaseId } from '../schemas/ids.ts';
 import type { TypedEvent } from '../schemas/topics.ts';
+import { parseCause, type Cause } from './cause.ts';
 import { checkInput } from './check-input.ts';
 import { readJson, requireTransaction } from './json-row.ts';
-import { decidePurchase, decideRevoke, type Line, type LineDecision, type LineKey, type LineTerms, type RevokeReason } from './mint-line.ts';
+import { decidePurchase, decideRevoke, type Line, type LineDecision, type LineKey, type LineTerms } from './mint-line.ts';
 import { appendEvents } from './outbox.ts';
 
 /** What was bought: the terms of a line in the words of its events. Moments are milliseconds since the epoch. */
@@ -28,26 +29,20 @@ export interface LineInput {
 }
 
 export interface RevokeInput extends LineInput {
-  readonly reason: RevokeReason;
+  readonly reason: Exclude<RevokeReason, 'unknown'>;
   /** Milliseconds since the epoch; default: now, by the database's clock. */
   readonly ended_at?: number;
   /** Needed only for a purchase that billing has not seen yet: its revocation is kept, and the late purchase stays revoked. */
   readonly terms?: TermsInput;
 }
 
-export interface BillingOptions {
+export interface BillingOptions extends Cause {
   /** The version of a team that mints its own; it has to be greater than the line's current one. Default: the next. */
   readonly entitlementVersion?: number;
-  /** The event that caused this one. */
-  readonly causedBy?: string | null;
-  /** The import that this belongs to. */
-  readonly runId?: string | null;
-  /** W3C trace context, passed on as a header. */
-  readonly traceparent?: string;
 }
 
-export type LineResult<E extends 'Purchase' | 'Revoke'> =
-  | { readonly outcome: 'minted'; readonly line: Line; readonly event: TypedEvent<E> }
+export type LineResult =
+  | { readonly outcome: 'minted'; readonly line: Line; readonly event: TypedEvent<'Purchase' | 'Revoke'> }
   | { readonly outcome: 'unchanged'; readonly line: Line }
   | { readonly outcome: 'refused'; readonly code: 'REVOKED'; readonly message: string };
 
@@ -60,9 +55,9 @@ export const installBilling = async (database: Database): Promise<string[]> => a
  * because a webhook's late purchase after its refund is no fault of anybody (A6).
  * Throws input: FIELD_INVALID, LONG_OVERFLOW, STALE_VERSION.
  */
-export async function purchase(trx: Transaction, input: LineInput & TermsInput, options: BillingOptions = {}): Promise<LineResult<'Purchase'>> {
+export async function purchase(trx: Transaction, input: LineInput & TermsInput, options: BillingOptions = {}): Promise<LineResult> {
   const asked = checkInput(() => ({ ...parseKey(input), ...parseTerms(input) }));
-  return await mintLine(trx, asked, options, (current) => decidePurchase(current, asked, options.entitlementVersion), 'Purchase');
+  return await mintLine(trx, asked, options, (current) => decidePurchase(current, asked, options.entitlementVersion));
 }
 
 /**
@@ -70,16 +65,14 @@ export async function purchase(trx: Transaction, input: LineInput & TermsInput, 
  * The same or a milder reason again mints nothing; a severer one (a refund that turns out to be fraud) does (C13).
  * Throws input: FIELD_INVALID, LONG_OVERFLOW, STALE_VERSION; NOT_FOUND for an unknown purchase without `terms`.
  */
-export async function revoke(trx: Transaction, input: RevokeInput, options: BillingOptions = {}): Promise<LineResult<'Revoke'>> {
+export async function revoke(trx: Transaction, input: RevokeInput, options: BillingOptions = {}): Promise<LineResult> {
   const asked = checkInput(() => ({
     ...parseKey(input),
     reason: parseReason(input.reason, 'reason', 'strict'),
     ended_at: input.ended_at === undefined ? undefined : time(input.ended_at, 'ended_at', 'strict'),
     terms: input.terms && parseTerms(input.terms),
   }));
-  return await mintLine(
-    trx, asked, options, (current, now) => decideRevoke(current, { ...asked, ended_at: asked.ended_at ?? now }, options.entitlementVersion), 'Revoke',
-  );
+  return await mintLine(trx, asked, options, (current, now) => decideRevoke(current, { ...asked, ended_at: asked.ended_at ?? now }, options.entitlementVersion));
 }
 
 const parseReason = symbolOf(revokeReasonSymbols);
@@ -102,11 +95,11 @@ function parseTerms({ source, policy, valid_from, valid_until }: TermsInput): Li
 }
 
 /** Lock, decide, write, append; once more when another transaction inserted the same line in between. */
-async function mintLine<E extends 'Purchase' | 'Revoke'>(
-  trx: Transaction, key: LineKey, options: BillingOptions, decide: (current: Line | undefined, now: number) => LineDecision, type: E,
-): Promise<LineResult<E>> {
+async function mintLine(
+  trx: Transaction, key: LineKey, options: BillingOptions, decide: (current: Line | undefined, now: number) => LineDecision,
+): Promise<LineResult> {
   requireTransaction(trx);
-  const cause = checkInput(() => ({ caused_by: parseCause(options.causedBy, 'causedBy'), run_id: parseCause(options.runId, 'runId') }));
+  const cause = parseCause(options);
   for (;;) {
     const { current, now } = await lockLine(trx, key);
     const decision = checkInput(() => decide(current, now));
@@ -117,15 +110,19 @@ async function mintLine<E extends 'Purchase' | 'Revoke'>(
     const { line } = decision;
     if (decision.outcome === 'unchanged') return { outcome: 'unchanged', line };
     if (!(await putLine(trx, current, line))) continue;
-    const event_id = deriveEventId(type, `${line.org_id}/${line.item_id}/${line.purchase_id}`, line.entitlement_version);
-    // The type is the decision's: purchases mint live lines, revocations ended ones.
-    const event = { type, event: { ...line, ...cause, event_id, occurred_at: now } } as TypedEvent<E>;
+    const event = eventOf(line, { ...cause, occurred_at: now });
     await appendEvents(trx, [event], { traceparent: options.traceparent });
     return { outcome: 'minted', line, event };
   }
 }
 
-const parseCause = (value: string | null | undefined, field: string): string | null => (value === undefined || value === null ? null : parseEventId(value, field));
+function eventOf(line: Line, about: { caused_by: string | null; run_id: string | null; occurred_at: number }): TypedEvent<'Purchase' | 'Revoke'> {
+  const name = `${line.org_id}/${line.item_id}/${line.purchase_id}`;
+  const id = (type: 'Purchase' | 'Revoke'): { event_id: string } => ({ event_id: deriveEventId(type, name, line.entitlement_version) });
+  return 'ended_at' in line
+    ? { type: 'Revoke', event: { ...line, ...about, ...id('Revoke') } }
+    : { type: 'Purchase', event: { ...line, ...about, ...id('Purchase') } };
+}
 
 /** The line under its row lock, and the database's clock in milliseconds. */
 async function lockLine(trx: Transaction, { org_id, item_id, purchase_id }: LineKey): Promise<{ current: Line | undefined; now: number }> {
@@ -147,8 +144,8 @@ async function putLine(trx: Transaction, current: Line | undefined, line: Line):
   if (current !== undefined) {
     await trx.raw(
       `update waybill_lines set entitlement_version = :entitlement_version, source = :source, policy = :policy,
-         valid_from = to_timestamp(:valid_from::float8 / 1000), valid_until = to_timestamp(:valid_until::float8 / 1000),
-         ended_at = to_timestamp(:ended_at::float8 / 1000), reason = :reason
+         valid_from = waybill_moment(:valid_from), valid_until = waybill_moment(:valid_until),
+         ended_at = waybill_moment(:ended_at), reason = :reason
        where org_id = :org_id and item_id = :item_id and purchase_id = :purchase_id`, bindings,
     );
     return true;
@@ -157,8 +154,8 @@ async function putLine(trx: Transaction, current: Line | undefined, line: Line):
     trx,
     `with inserted as (
        insert into waybill_lines (org_id, item_id, purchase_id, entitlement_version, source, policy, valid_from, valid_until, ended_at, reason)
-       values (:org_id, :item_id, :purchase_id, :entitlement_version, :source, :policy, to_timestamp(:valid_from::float8 / 1000),
-         to_timestamp(:valid_until::float8 / 1000), to_timestamp(:ended_at::float8 / 1000), :reason)
+       values (:org_id, :item_id, :purchase_id, :entitlement_version, :source, :policy, waybill_moment(:valid_from),
+         waybill_moment(:valid_until), waybill_moment(:ended_at), :reason)
        on conflict do nothing returning 1)
      select count(*)::text as r from inserted`, bindings,
   );

@@ -1,4 +1,4 @@
-import type { Purchase, Revoke, RevokeReason as AnyRevokeReason } from '../schemas/generated/events.ts';
+import type { Purchase, Revoke, RevokeReason } from '../schemas/generated/events.ts';
 import { nextVersion, refuse, type Refusal } from './mint-version.ts';
 
 /**
@@ -11,7 +11,6 @@ type Envelope = 'event_id' | 'occurred_at' | 'caused_by' | 'run_id';
 export type LineKey = Pick<Purchase, 'org_id' | 'item_id' | 'purchase_id'>;
 /** What a line entitles to, and when. */
 export type LineTerms = Pick<Purchase, 'source' | 'policy' | 'valid_from' | 'valid_until'>;
-export type RevokeReason = Exclude<AnyRevokeReason, 'unknown'>;
 
 /** One line in the words of its events: live, or a tombstone with its end. */
 export type Line = Omit<Purchase, Envelope> | Omit<Revoke, Envelope>;
@@ -19,7 +18,7 @@ export type Line = Omit<Purchase, Envelope> | Omit<Revoke, Envelope>;
 export type LineDecision = { readonly outcome: 'minted' | 'unchanged'; readonly line: Line } | Refusal;
 
 /** Mildest first: a revoked line takes a severer reason, never a milder one (C13). */
-const severities: readonly AnyRevokeReason[] = ['non_payment', 'refund', 'operator', 'fraud', 'malware'];
+const severities: readonly RevokeReason[] = ['non_payment', 'refund', 'operator', 'fraud', 'malware'];
 
 /** A purchase, renewal or change of terms. No live version on a revoked purchase, in whatever order they arrive. */
 export function decidePurchase(current: Line | undefined, asked: LineKey & LineTerms, version?: number): LineDecision {

@@ -1,7 +1,7 @@
 /**
- * Walks over the bytes of an Avro value before avsc reads them. avsc trusts what it reads: a block count of four billion,
- * in five bytes, keeps it looping until memory ends, a negative block size sends it backwards for ever, and a length past
- * the end is noticed only when all is read [measured with 5.7.9]. One such message would stop a partition (I17).
+ * Walks over the bytes of an Avro value before avsc 5.7.9 reads them, for avsc trusts them: a block count of two billion,
+ * in five bytes, fills the heap until the process dies, and a negative block size, in two, keeps it going backwards for
+ * ever in a field that the reader skips [measured]. One such message would stop its partition for good (I17).
  */
 
 /** Bytes that are not a value of their schema, told by the code that a dead letter gets. */

@@ -1,6 +1,10 @@
+import { subjectOf } from './codec.ts';
 import { findBreaks, findFaults, withoutDocs, type AvroRecord } from './compatibility.ts';
 import { findStale } from './generate.ts';
+import { schemas } from './generated/schemas.ts';
+import { compatibility, type RegistryAdmin } from './register-schemas.ts';
 import { readReleasedTypes, readReleases, readSchema, readTypes, type Release } from './schema-files.ts';
+import { isEventType } from './topics.ts';
 
 /**
  * What is wrong with one event's schema and its releases, each with its cure; nothing when it may be merged. Without a
@@ -12,7 +16,8 @@ export function findProblems(type: string, schema: AvroRecord | undefined, relea
   if (problems.length > 0) return problems;
   const newest = releases.at(-1);
   if (newest === undefined || withoutDocs(newest.schema) !== withoutDocs(schema)) {
-    problems.push(`is not version ${newest?.version ?? 0} of history/${type}/: run \`npm run schemas:release\``);
+    const what = newest === undefined ? 'has no release' : `differs from version ${newest.version} in history/${type}/`;
+    problems.push(`${what}: run \`npm run schemas:release\``);
   }
   for (const { version, schema: older, example, bytes } of releases) {
     problems.push(...findBreaks(schema, older).map((why) => `version ${version}: ${why}`));
@@ -30,9 +35,16 @@ export function checkSchemas(): string[] {
   return [...problems, ...findStale().map((file) => `generated/${file} is out of date: run \`npm run schemas:generate\``)];
 }
 
-if (import.meta.main) {
-  const problems = checkSchemas();
-  for (const problem of problems) process.stderr.write(`schemas: ${problem}\n`);
-  if (problems.length > 0) process.exitCode = 1;
-  else process.stdout.write('schemas: every event reads all of its history, and generated/ is current\n');
+/** What a registry would refuse of the bundled schemas, and subjects that it does not guard. Changes nothing there. */
+export async function checkRegistry(registry: RegistryAdmin): Promise<string[]> {
+  const problems = await Promise.all(Object.keys(schemas).filter(isEventType).map(async (type) => {
+    const subject = subjectOf(type);
+    if (!(await registry.hasSubject(subject))) return [];
+    const [level, refusal] = await Promise.all([registry.findCompatibility(subject), registry.findIncompatibility(subject, schemas[type])]);
+    return [
+      ...(level === compatibility ? [] : [`${subject} has the compatibility ${level ?? 'of the whole registry'}, not ${compatibility}: register the schemas, which sets it`]),
+      ...(refusal === undefined ? [] : [`${subject} refuses the schema: ${refusal}`]),
+    ];
+  }));
+  return problems.flat();
 }

@@ -50,6 +50,9 @@ const headerBytes = 5;
 /** How long the answer "no such schema" stands, so that a flood of such messages costs one request, and a redrive soon works. */
 const unknownForMs = 30_000;
 
+/** Schema ids kept in memory; a flood of made-up ones makes us ask again, and no more. */
+const writersMax = 10_000;
+
 /** What is to be done with messages of one schema id. */
 type Writer =
   | { readonly type: EventType; read(body: Buffer): unknown }
@@ -122,6 +125,7 @@ export function createCodec(
     const running = lookups.get(id);
     if (running !== undefined) return running;
     const lookup = findWriter(topic, id).then((writer) => {
+      if (writers.size >= writersMax) writers.clear();
       writers.set(id, writer);
       return writer;
     }).finally(() => { lookups.delete(id); });

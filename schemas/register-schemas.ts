@@ -15,7 +15,7 @@ export interface RegistryAdmin extends SchemaRegistry {
   setCompatibility(subject: string, level: string): Promise<void>;
   /** Why the subject's rule refuses this schema as its next version; undefined when it does not, or there is no version. */
   findIncompatibility(subject: string, schema: string): Promise<string | undefined>;
-  /** Adds a version; its id. */
+  /** Adds a version; its id. Input: SCHEMA_INCOMPATIBLE when the subject's rule refuses it. */
   register(subject: string, schema: string): Promise<number>;
 }
 

@@ -9,6 +9,8 @@ export interface Topic {
   readonly maxMessageBytes: number;
   /** Whose relay publishes it; the broker's ACLs follow from this. */
   readonly owner: 'control-plane' | 'billing' | 'waybill';
+  /** Who else reads it. */
+  readonly readers: readonly Topic['owner'][];
 }
 
 /** An event is at most 256 KiB on the wire; a dead letter carries such an event and why it is one. */
@@ -17,12 +19,12 @@ const ordinary = eventBytesMax + 64 * 1024;
 
 /** Every topic. One per aggregate, so that the order per key spans event types. `waybill topics apply` makes them so. */
 export const topics = {
-  'marketplace.entitlements': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'billing' },
-  'controlplane.workspaces': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'control-plane' },
-  'waybill.catalogue': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'waybill' },
-  'waybill.assets': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'waybill' },
-  'waybill.entitlements': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'waybill' },
-  'waybill.dead-letters': { partitions: 1, retentionDays: 90, maxMessageBytes: 2 * 1024 * 1024, owner: 'waybill' },
+  'marketplace.entitlements': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'billing', readers: ['waybill'] },
+  'controlplane.workspaces': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'control-plane', readers: ['waybill'] },
+  'waybill.catalogue': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'waybill', readers: ['control-plane', 'billing'] },
+  'waybill.assets': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'waybill', readers: ['control-plane'] },
+  'waybill.entitlements': { partitions: 8, retentionDays: null, maxMessageBytes: ordinary, owner: 'waybill', readers: ['control-plane', 'billing'] },
+  'waybill.dead-letters': { partitions: 1, retentionDays: 90, maxMessageBytes: 2 * 1024 * 1024, owner: 'waybill', readers: [] },
 } as const satisfies Record<string, Topic>;
 
 export type TopicName = keyof typeof topics;

@@ -43,7 +43,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   if (settings.named !== undefined) {
     report('using the services that the environment names');
     await awaitServices(settings.named, signal);
-    return { connections: settings.named, provider: 'environment', stop: async () => await Promise.resolve() };
+    return { connections: settings.named, provider: 'environment', stop: async () => undefined };
   }
   const tools = await inspectTools(settings);
   const provider = chooseProvider(settings, tools);

@@ -19,7 +19,7 @@ export function createRegistry({ url, timeoutMs }: { url: string; timeoutMs: num
   const host = origin + pathname.replace(/\/$/u, '');
 
   const unavailable = (why: string, cause?: unknown): Failure =>
-    new Failure('dependency', 'UNAVAILABLE', `The schema registry at ${host}: ${why}. It is asked again by itself.`, { cause });
+    new Failure('dependency', 'UNAVAILABLE', `The schema registry at ${host}: ${why}`, { cause });
 
   /** The package's answer; undefined when the registry says that there is no such thing. */
   async function ask<T>(work: (client: Client) => Promise<T>): Promise<T | undefined> {
@@ -32,8 +32,9 @@ export function createRegistry({ url, timeoutMs }: { url: string; timeoutMs: num
       if (error instanceof Failure) throw error;
       const status = statusOf(error);
       if (status === 404) return undefined;
+      if (status === 409 || status === 422) throw new Failure('input', 'SCHEMA_INCOMPATIBLE', `The schema registry at ${host} refuses the schema: ${messageOf(error)}`, { cause: error });
       // The package says 400 when nobody answers at all.
-      throw unavailable(error instanceof Error ? error.message : String(error), error);
+      throw unavailable(messageOf(error), error);
     } finally {
       clearTimeout(timer);
       agent.destroy();
@@ -56,7 +57,7 @@ export function createRegistry({ url, timeoutMs }: { url: string; timeoutMs: num
       if (response.status === 404) return undefined;
       throw unavailable(`${method} ${path} was answered with ${response.status} ${text.slice(0, 300)}`);
     } catch (error) {
-      throw error instanceof Failure ? error : unavailable(`${method} ${path}: ${error instanceof Error ? error.message : String(error)}`, error);
+      throw error instanceof Failure ? error : unavailable(`${method} ${path}: ${messageOf(error)}`, error);
     }
   }
 
@@ -98,10 +99,11 @@ async function readSchema(client: Client, id: number): Promise<string> {
     return JSON.stringify(await client.getSchema(id));
   } catch (error) {
     if (statusOf(error) !== undefined) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Failure('poison', 'SCHEMA_MISMATCH', `Schema id ${id} is no Avro schema that can be read: ${why}`, { cause: error });
+    throw new Failure('poison', 'SCHEMA_MISMATCH', `Schema id ${id} is no Avro schema that can be read: ${messageOf(error)}`, { cause: error });
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** The HTTP status of an error of the package, whose error classes are not exported. */
 function statusOf(error: unknown): number | undefined {

@@ -63,8 +63,11 @@ function recordingKms(kms: KMSClient): { clientProvider: () => KmsApi; run: <T>(
     }
   };
   const api: KmsApi = {
-    generateDataKey: async (args) => await record(callKms('GenerateDataKey', true, async (abort) => await kms.send(new GenerateDataKeyCommand(args), abort))),
-    decrypt: async (args) => await record(callKms('Decrypt', true, async (abort) => await kms.send(new DecryptCommand(args), abort))),
+    generateDataKey: async (args) => {
+      const answer = await record(callKms('GenerateDataKey', true, async (abort) => await kms.send(new GenerateDataKeyCommand(args), abort)));
+      return { ...keyOf(answer), ...(answer.CiphertextBlob && { CiphertextBlob: answer.CiphertextBlob }) };
+    },
+    decrypt: async (args) => keyOf(await record(callKms('Decrypt', true, async (abort) => await kms.send(new DecryptCommand(args), abort)))),
     // Only for messages with several wrapped keys, which are not made here.
     encrypt: async () => await record(Promise.reject(new Error('KMS Encrypt is not used'))),
   };
@@ -78,4 +81,9 @@ function recordingKms(kms: KMSClient): { clientProvider: () => KmsApi; run: <T>(
       }
     },
   };
+}
+
+/** The two SDKs disagree about what an absent field is. */
+function keyOf({ KeyId, Plaintext }: { KeyId?: string | undefined; Plaintext?: Uint8Array | undefined }): { KeyId?: string; Plaintext?: Uint8Array } {
+  return { ...(KeyId !== undefined && { KeyId }), ...(Plaintext !== undefined && { Plaintext }) };
 }

@@ -95,6 +95,7 @@ create function waybill_revoke(
 ) returns jsonb language plpgsql set search_path from current as $$
 declare
   current waybill_lines;
+  unseen waybill_lines;
   next waybill_lines;
   result jsonb;
 begin
@@ -102,6 +103,7 @@ begin
     waybill_check_text('purchase_id', purchase_id, '^[!-.0-~]{1,200}$', '1 to 200 printable characters without blank or slash'),
     waybill_check_text('reason', reason, '^(?:refund|non_payment|fraud|malware|operator)$', 'one of refund, non_payment, fraud, malware, operator'),
     waybill_check_moment('ended_at', coalesce(ended_at, clock_timestamp()));
+  if source is not null then unseen := waybill_checked_line(org_id, item_id, purchase_id, source, policy, valid_from, valid_until); end if;
   loop
     select * into current from waybill_lines l
     where l.org_id = waybill_revoke.org_id and l.item_id = waybill_revoke.item_id and l.purchase_id = waybill_revoke.purchase_id for update;
@@ -111,10 +113,7 @@ begin
     if waybill_severity(current.reason) >= waybill_severity(reason) then
       return jsonb_build_object('outcome', 'unchanged', 'line', waybill_line_json(current));
     end if;
-    next := current;
-    if next.purchase_id is null then
-      next := waybill_checked_line(org_id, item_id, purchase_id, source, policy, valid_from, valid_until);
-    end if;
+    next := case when current.purchase_id is null then unseen else current end;
     next.ended_at := date_trunc('milliseconds', coalesce(ended_at, clock_timestamp()));
     next.reason := reason;
     next.entitlement_version := waybill_next_version('entitlement_version', current.entitlement_version, entitlement_version);

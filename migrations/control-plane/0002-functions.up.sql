@@ -55,13 +55,13 @@ begin
   perform waybill_check_id('workspace_id', workspace_id);
   select * into record from waybill_workspaces w where w.workspace_id = waybill_lock_record.workspace_id for update;
   if not found then
-    perform waybill_refuse('NOT_FOUND', format('workspace %s was never provisioned', workspace_id));
+    perform waybill_refuse('NOT_FOUND', format('workspace %s: never provisioned', workspace_id));
   end if;
   if record.record_version is distinct from coalesce(if_version, record.record_version) then
-    perform waybill_refuse('STALE_VERSION', format('workspace %s has record_version %s, not %s', workspace_id, record.record_version, if_version));
+    perform waybill_refuse('STALE_VERSION', format('workspace %s: record_version is %s, not %s', workspace_id, record.record_version, if_version));
   end if;
   if record.status = 'removed' and not removed_too then
-    perform waybill_refuse('REMOVED', format('workspace %s was removed and is not used again', workspace_id));
+    perform waybill_refuse('REMOVED', format('workspace %s: removed, and not used again', workspace_id));
   end if;
   return record;
 end $$;
@@ -126,12 +126,12 @@ begin
       result := waybill_mint_record('WorkspaceProvisioned', current, next, true, versions, about);
       if result is not null then return result; end if;
     elsif current.status = 'removed' then
-      perform waybill_refuse('REMOVED', format('workspace %s was removed and is not used again', workspace_id));
+      perform waybill_refuse('REMOVED', format('workspace %s: removed, and not used again', workspace_id));
     elsif (current.org_id, current.runtime, current.template, current.plugins, current.delivery_mode)
       is not distinct from (next.org_id, next.runtime, next.template, next.plugins, next.delivery_mode) then
       return waybill_record_result('unchanged', current);
     else
-      perform waybill_refuse('STALE_VERSION', format('workspace %s is provisioned already, as record_version %s, with other content', workspace_id, current.record_version));
+      perform waybill_refuse('STALE_VERSION', format('workspace %s: provisioned already with other content, as record_version %s', workspace_id, current.record_version));
     end if;
   end loop;
 end $$;
@@ -183,7 +183,7 @@ begin
   next := current;
   next.status := status;
   if status = 'online' and waybill_needs_restart(next) then
-    perform waybill_refuse('MISSING_ASSETS', format('workspace %s has no AssetsReady for epoch %s, generation %s', workspace_id, current.epoch, current.generation));
+    perform waybill_refuse('MISSING_ASSETS', format('workspace %s: no AssetsReady of epoch %s, generation %s was recorded', workspace_id, current.epoch, current.generation));
   end if;
   return waybill_mint_record('WorkspaceStatusChanged', current, next, false, versions, about);
 end $$;

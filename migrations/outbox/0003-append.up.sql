@@ -44,6 +44,11 @@ create function waybill_millis(value timestamptz) returns bigint language sql im
   select floor(extract(epoch from value) * 1000)::bigint
 $$;
 
+-- The way back, exact to the year 9999, which a float is not.
+create function waybill_moment(millis bigint) returns timestamptz language sql immutable strict as $$
+  select to_timestamp(millis / 1000) + (millis % 1000) * interval '1 millisecond'
+$$;
+
 -- The version that a team with versions of its own hands over, or the next one.
 create function waybill_next_version(field text, current bigint, given bigint) returns bigint language plpgsql
 set search_path from current as $$

@@ -6,6 +6,12 @@ create table consumer_offsets (
   position bigint not null check (position >= 0),
   -- Offsets mean nothing in another cluster (I26).
   cluster_id text not null,
+  -- What became of the records before the position, each in exactly one of these (I4).
+  applied bigint not null default 0,
+  superseded bigint not null default 0,
+  duplicate bigint not null default 0,
+  conflict bigint not null default 0,
+  dead_lettered bigint not null default 0,
   primary key (consumer, topic, partition)
 );
 
@@ -16,14 +22,17 @@ create table dead_letters (
   topic text not null,
   partition integer not null,
   "offset" bigint not null,
+  -- The same offset in another cluster is another record.
+  cluster_id text not null,
   key bytea,
   value bytea,
-  headers jsonb not null default '{}',
+  -- Name and value pairs in their order, both base64, because neither need be text.
+  headers jsonb not null default '[]',
   code text not null,
   reason text not null,
   status text not null default 'open' check (status in ('open', 'closed', 'redriven', 'discarded')),
   created_at timestamptz not null default clock_timestamp(),
-  unique (consumer, topic, partition, "offset")
+  unique (consumer, cluster_id, topic, partition, "offset")
 );
 
 -- What was decided, why, and caused by what (E2). Rows are only ever inserted.

@@ -26,6 +26,8 @@ create table workspace_items (
   primary key (item_id, workspace_id, via)
 );
 create index workspace_items_workspace on workspace_items (workspace_id, via);
+-- The holders in one org, without reading those of every other org that has a popular item.
+create index workspace_items_org_item on workspace_items (org_id, item_id);
 
 -- Due workspaces. Knows no business words; every room may wake (process/pending.ts).
 create sequence pending_n;

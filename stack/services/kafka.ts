@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Failure } from '../../process/failure.ts';
@@ -35,7 +35,7 @@ export async function startKafka(context: NativeContext): Promise<RunningService
     heapMegabytes: 256,
     args: [`-Dlog4j2.configurationFile=${logging}`, '-cp', classes, 'kafka.Kafka', properties],
     // Said after the broker is unfenced and its listeners take requests; the log is of this run only.
-    isReady: async () => await Promise.resolve(readFileSync(logFile, 'utf8').includes('Kafka Server started')),
+    isReady: async () => (await readFile(logFile, 'utf8')).includes('Kafka Server started'),
   });
 }
 

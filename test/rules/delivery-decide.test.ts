@@ -100,6 +100,11 @@ describe('a workspace that is online', () => {
     expect(decideDelivery(online, delivery({ ...holding([item]), applying: { attempt: 4 } }), wanted([item])).act).toBe('stage');
   });
 
+  test('I15: is not restarted when it never held anything and may have nothing', () => {
+    const withheldPlugin = { ...wanted([]), withheld: [{ itemId: parseItemId('brand-voice'), code: 'NOT_ENTITLED' as const, ended: null }] };
+    expect(decideDelivery(workspace({ status: 'online', template: null }), delivery({ present: null }), withheldPlugin).act).toBe('confirm');
+  });
+
   test('I6: says so when it holds what it wants and the last word was another', () => {
     expect(decideDelivery(workspace({ status: 'online', generation: 5 }), delivery({ ...holding([item]), announced }), wanted([item]))).toMatchObject({
       act: 'confirm', outcome: { kind: 'ready', generation: 5 },

@@ -85,8 +85,14 @@ describe('a second delivery', () => {
     fs.mkdirSync(at('configs'));
     deliver(workspace, first);
     userWrites(volume, 'configs/skills/a/notes.md', 'mine');
-    const gone = deliver(workspace, []);
+    const moved: string[] = [];
+    const gone = deliver(workspace, [], {
+      onStep: (name, detail) => {
+        if (name === 'apply:aside-directory') moved.push(detail);
+      },
+    });
     expect(gone?.applied.directories).toEqual(['configs/skills', 'configs/skills/a']);
+    expect(moved, 'a folder with content is not even moved for a moment').toEqual([]);
     expect(Object.keys(visible(volume))).toEqual(['configs/', 'configs/skills/', 'configs/skills/a/', 'configs/skills/a/notes.md']);
     fs.rmSync(at('configs/skills/a/notes.md'));
     deliver(workspace, []);

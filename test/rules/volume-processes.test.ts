@@ -4,11 +4,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVolumeWork } from '../../adapters/volume/create-volume-work.ts';
+import { planApply } from '../../delivery/plan-apply.ts';
 import { deliver, digest, file, files, keptFiles, newWorkspace, operations, visible, volumesFolder } from '../support/volume-delivery.ts';
 import { firstSet, readState, secondSet } from '../support/volume-child.ts';
 
+vi.setConfig({ testTimeout: 60_000 }); // a second or two when the machine is quiet
 const volumes = volumesFolder();
 fs.chmodSync(volumes, 0o755);
 let volume: string;
@@ -174,6 +176,38 @@ describe('the pool of threads', () => {
     const survey = await work.survey({ volume, wanted: set, receipts: new Map([['old', [digest('x')]]]), known: new Map(), directories: [] });
     expect(survey).toMatchObject({ unwanted: [{ path: 'old', state: 'absent' }], directoriesToMake: ['configs'] });
     await work.close();
+  });
+
+  test('of two attempts at once, the earlier changes nothing after the fence of the later has returned (I24)', async () => {
+    const work = createVolumeWork({ threads: 2, entryBytesMax: 1 << 20 });
+    const workspace = newWorkspace(volume);
+    let cutOff = 0;
+    for (let round = 1; round <= 20; round += 1) {
+      const wanted = files(Object.fromEntries(Array.from({ length: 40 }, (_, n) => [`d${n % 5}/f${n}`, `${round} ${n}`])));
+      const attempt = 2 * round;
+      const { receipts, directories } = workspace;
+      const known = new Map<string, never>();
+      await work.fence({ volume, attempt, asides: [...workspace.asides.values()] });
+      const survey = await work.survey({ volume, wanted, receipts, known, directories });
+      await work.build({ volume, attempt, files: wanted });
+      const record = planApply({ attempt, wanted, receipts, known, survey, directories, denied: [] });
+      workspace.asides.clear();
+      workspace.asides.set(attempt, record);
+      workspace.receipts = new Map(record.entries.map((entry) => [entry.path, entry.ours]));
+      workspace.directories = [...new Set([...record.directories, ...record.making])];
+
+      const applying = work.apply({ volume, attempt, record, wanted });
+      await delay(round % 8);
+      await work.fence({ volume, attempt: attempt + 1, asides: [...workspace.asides.values()] });
+      const fenced = visible(volume);
+      const applied = await applying;
+      if (applied.kind === 'superseded') cutOff += 1;
+      expect(visible(volume), `round ${round}, ${applied.kind}`).toEqual(fenced);
+    }
+    expect(cutOff).toBeGreaterThan(0);
+    await work.close();
+    deliver(workspace, []);
+    expect(visible(volume)).toEqual({});
   });
 
   test('lets running calls end when it is closed, and refuses new ones', async () => {

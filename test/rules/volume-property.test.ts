@@ -1,9 +1,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { deliver, file, keptFiles, newWorkspace, visible, volumesFolder, type OnStep, type Workspace } from '../support/volume-delivery.ts';
 
+vi.setConfig({ testTimeout: 60_000 }); // a second or two when the machine is quiet
 const volumes = volumesFolder();
 afterAll(() => fs.rmSync(volumes, { recursive: true }));
 

@@ -50,8 +50,8 @@ function announcing(directory: Directory, onStep: OnStep): Directory {
     get(target, key) {
       const method: unknown = Reflect.get(target, key);
       if (typeof method !== 'function' || typeof key === 'symbol') return typeof method === 'function' ? () => Reflect.apply(method, target, []) as unknown : method;
-      return (...given: (string | Directory | object)[]): unknown => {
-        onStep('call', `${key} ${String(given[0])}`);
+      return (...given: (string | object)[]): unknown => {
+        onStep('call', typeof given[0] === 'string' ? `${key} ${given[0]}` : key);
         const result: unknown = Reflect.apply(method, target, given.map((one) => (typeof one === 'object' ? (announced.get(one) ?? one) : one)));
         return key === 'open' && typeof result === 'object' ? announcing(result as Directory, onStep) : result; // what open returns
       };

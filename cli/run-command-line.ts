@@ -1,0 +1,89 @@
+import yargs, { type Argv } from 'yargs';
+
+import { asFailure, Failure } from '../process/failure.ts';
+import { FieldError } from '../schemas/ids.ts';
+import type { CommandContext, Execute, GlobalOptions, Mountable } from './command.ts';
+import { exitCodes, type ExitCode } from './exit-codes.ts';
+import { Output, type Streams } from './output.ts';
+
+export interface CommandLine {
+  readonly commands: readonly Mountable[];
+  readonly streams: Streams;
+  /** Aborts when the person asks to stop. */
+  readonly signal: AbortSignal;
+  readonly width?: number | undefined;
+}
+
+/** The parser with every command mounted, before it has read anything. Also what the reference is generated from. */
+export function buildParser(commands: readonly Mountable[], execute: Execute, width: number | null = null) {
+  const globals = yargs()
+    .scriptName('waybill')
+    .usage('$0 <command>\n\nDelivers marketplace templates and plugins to agent workspaces.')
+    .option('json', { type: 'boolean', default: false, describe: 'Write JSON and nothing else', global: true })
+    .option('debug', { type: 'boolean', default: false, describe: 'Show where an error came from', global: true })
+    .locale('en')
+    .parserConfiguration({ 'duplicate-arguments-array': false, 'parse-numbers': false, 'parse-positional-numbers': false });
+  return commands.reduce<Argv<GlobalOptions>>((all, one) => one.mount(all, execute), globals)
+    .demandCommand(1, 'Which command?')
+    .strict()
+    .recommendCommands()
+    .version(false)
+    .help('help', 'Show this help')
+    .alias('help', 'h')
+    .wrap(width)
+    .exitProcess(false);
+}
+
+/**
+ * Runs one command line. In: the arguments after the program's name. Out: the exit code; nothing is thrown. An error is
+ * written as its code, what was wrong and the cure; where it came from is shown for a bug of ours, and with `--debug`.
+ */
+export async function runCommandLine(args: readonly string[], { commands, streams, signal, width }: CommandLine): Promise<ExitCode> {
+  // What was asked for before parsing can fail.
+  const has = (flag: string): boolean => args.includes(flag);
+  const output = new Output(streams, { json: has('--json') });
+  let code: ExitCode = exitCodes.ok;
+  const execute: Execute = async (run) => {
+    code = await runReporting(run, { output, signal }, has('--debug'));
+  };
+  try {
+    const parser = buildParser(commands, execute, width ?? null);
+    parser.fail((message: string, error: Error | undefined) => { throw error ?? usage(message); });
+    await parser.parseAsync([...args], {}, (_error, _parsed, text) => {
+      if (text !== '') streams.out.write(`${text}\n`);
+    });
+    return code;
+  } catch (error) {
+    return report(error instanceof Failure ? error : usage(error instanceof Error ? error.message : String(error)), { output, signal }, has('--debug'));
+  }
+}
+
+const usage = (message: string): Failure => new Failure('input', 'USAGE', message);
+
+async function runReporting(
+  run: (context: CommandContext) => Promise<ExitCode | void>, context: CommandContext, debug: boolean,
+): Promise<ExitCode> {
+  try {
+    return (await run(context)) ?? exitCodes.ok;
+  } catch (error) {
+    return report(error, context, debug);
+  }
+}
+
+/** Writes what went wrong; the exit code that says so. */
+function report(error: unknown, { output, signal }: CommandContext, debug: boolean): ExitCode {
+  if (signal.aborted && error instanceof Error && error.name === 'AbortError') {
+    output.note(error.message);
+    return exitCodes.interrupted;
+  }
+  // What a person typed is refused by the same parsers as what an event carries.
+  const failure = error instanceof FieldError ? new Failure('input', 'USAGE', error.message, { cause: error }) : asFailure(error);
+  const origin = failure.cause instanceof Error ? failure.cause : failure;
+  output.error(failure, debug || failure.kind === 'fault' ? origin.stack : undefined);
+  return codeOf(failure);
+}
+
+function codeOf({ code }: Failure): ExitCode {
+  if (code === 'USAGE' || code === 'CONFIG_INVALID') return exitCodes.usage;
+  return code === 'NOT_FOUND' ? exitCodes.nothingMatched : exitCodes.failed;
+}

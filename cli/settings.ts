@@ -1,0 +1,40 @@
+import { join, resolve } from 'node:path';
+
+import { readConfig, wholeEnvironment, type Config, type Environment, type SettingName } from '../process/config.ts';
+import { connectionsAsEnvironment, type StackConnections } from '../stack/connections.ts';
+import { findRunningStack } from '../stack/state-file.ts';
+
+/** The checkout that this file is in, wherever the command is called from. */
+const checkout = resolve(import.meta.dirname, '..');
+
+/** Where `waybill dev` of this checkout keeps its services, volumes and logs: WAYBILL_STATE_DIR, else `.waybill/dev`. */
+export function devStateDir(): string {
+  const named = wholeEnvironment()['WAYBILL_STATE_DIR'];
+  return named === undefined || named === '' ? join(checkout, '.waybill', 'dev') : resolve(named);
+}
+
+/** What `waybill dev` runs with where the environment says nothing: three schemas of one database, one broker, short waits. */
+export function devEnvironment(connections: StackConnections, stateDir: string): Environment {
+  const { databaseUrl } = connections;
+  return {
+    ...connectionsAsEnvironment(connections),
+    WAYBILL_DATABASE_SCHEMA: 'waybill',
+    WAYBILL_CONTROL_PLANE_DATABASE_URL: databaseUrl,
+    WAYBILL_CONTROL_PLANE_DATABASE_SCHEMA: 'control_plane',
+    WAYBILL_BILLING_DATABASE_URL: databaseUrl,
+    WAYBILL_BILLING_DATABASE_SCHEMA: 'billing',
+    WAYBILL_REPLICATION_FACTOR: '1',
+    WAYBILL_VOLUMES: join(stateDir, 'volumes'),
+    WAYBILL_SETTLE_WINDOW_MS: '500',
+  };
+}
+
+/**
+ * The settings of a command: from the environment, and where it says nothing from the `waybill dev` of this checkout that
+ * runs now, so that a second terminal needs no configuration. @throws Failure CONFIG_INVALID with every fault
+ */
+export function readSettings<Name extends SettingName>(names: readonly Name[]): Config<Name> {
+  const stateDir = devStateDir();
+  const running = findRunningStack(stateDir);
+  return readConfig(names, running === undefined ? {} : devEnvironment(running, stateDir));
+}

@@ -1,0 +1,29 @@
+import { tx, type Database } from '../process/database.ts';
+import { wake } from '../process/pending.ts';
+
+/** Workspaces woken in one transaction: short enough to hold up nobody who works on one of them. */
+const pageSize = 500;
+
+/**
+ * Wakes the next page of workspaces that an item concerns, after a catalogue write left its fan-out row (B3). Page and
+ * cursor move in one transaction, so a crash between pages repeats none and skips none. False: no row is open.
+ */
+export async function wakeNextPage(database: Database): Promise<boolean> {
+  return await tx(database, async (trx) => {
+    const { rows: [fanout] } = await trx.raw<{ rows: { id: number; item_id: string; cursor: string }[] }>(
+      'select id, item_id, cursor from fanouts where done_at is null order by id limit 1 for update skip locked',
+    );
+    if (fanout === undefined) return false;
+    const { rows: page } = await trx.raw<{ rows: { workspace_id: string }[] }>(
+      'select distinct workspace_id from workspace_items where item_id = ? and workspace_id > ? order by workspace_id limit ?',
+      [fanout.item_id, fanout.cursor, pageSize],
+    );
+    const last = page.at(-1);
+    await trx.raw(
+      'update fanouts set cursor = coalesce(?::uuid, cursor), done_at = case when ? then clock_timestamp() end where id = ?',
+      [last?.workspace_id ?? null, page.length < pageSize, fanout.id],
+    );
+    await wake(trx, page.map((row) => row.workspace_id));
+    return true;
+  });
+}

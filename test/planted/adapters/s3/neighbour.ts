@@ -1,0 +1,2 @@
+// caught by: adapters-apart
+export { read } from '../git/read.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-adapters
+export { server } from '../../http/server.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-agent
+export { consumer } from '../consumers/workspaces.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-catalogue
+export { worker } from '../delivery/worker.ts';

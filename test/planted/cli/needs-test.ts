@@ -1,0 +1,2 @@
+// caught by: tests-apart
+export { fixture } from '../test/fixture.ts';

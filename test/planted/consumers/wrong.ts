@@ -1,0 +1,2 @@
+// caught by: direction-consumers
+export { server } from '../http/server.ts';

@@ -1,0 +1,4 @@
+// caught by: import(no-cycle)
+import { a } from './cycle-a.ts';
+
+export const b = (): number => a() + 1;

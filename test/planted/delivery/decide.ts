@@ -1,0 +1,5 @@
+// caught by: pure
+import { clock } from '../process/clock.ts';
+import { worker } from './worker.ts';
+
+export const decide = (): number => worker + clock();

@@ -1,0 +1,2 @@
+// caught by: doors-on-top direction-delivery
+export { main } from '../cli/main.ts';

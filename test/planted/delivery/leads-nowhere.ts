@@ -1,0 +1,2 @@
+// caught by: resolvable
+export { gone } from './gone.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-delivery
+export { consumer } from '../consumers/workspaces.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-entitlements
+export { worker } from '../delivery/worker.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-examples
+export { worker } from '../../delivery/worker.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-http
+export { consumer } from '../consumers/workspaces.ts';

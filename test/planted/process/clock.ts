@@ -1,0 +1,1 @@
+export const clock = (): number => 1;

@@ -1,0 +1,2 @@
+// caught by: direction-process
+export { worker } from '../delivery/worker.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-producers
+export { lookup } from '../catalogue/lookup.ts';

@@ -1,0 +1,2 @@
+// caught by: direction-replay
+export { server } from '../http/server.ts';

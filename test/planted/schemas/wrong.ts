@@ -1,0 +1,2 @@
+// caught by: direction-schemas
+export { clock } from '../process/clock.ts';

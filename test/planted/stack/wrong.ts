@@ -1,0 +1,2 @@
+// caught by: direction-stack
+export { worker } from '../delivery/worker.ts';

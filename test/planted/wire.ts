@@ -1,0 +1,2 @@
+// caught by: wire-below-doors
+export { main } from './cli/main.ts';

@@ -1,0 +1,209 @@
+import { join } from 'node:path';
+
+import { createGitRepository } from './adapters/git/git-repository.ts';
+import { createGuardedFetch } from './adapters/guarded-fetch/guarded-fetch.ts';
+import { guardedLookup, systemResolve } from './adapters/guarded-fetch/guarded-lookup.ts';
+import { createKafka } from './adapters/kafka/client.ts';
+import { createRegistry } from './adapters/kafka/registry.ts';
+import { applyTopics, type AppliedTopic } from './adapters/kafka/topics.ts';
+import { createSealer, createUnsealer } from './adapters/kms/envelope.ts';
+import { openKms } from './adapters/kms/kms-client.ts';
+import { createManifestSigner } from './adapters/kms/manifest-signer.ts';
+import { createSellerKeys } from './adapters/kms/seller-keys.ts';
+import { createArtifactStore } from './adapters/s3/artifact-store.ts';
+import { createVolumeWork } from './adapters/volume/create-volume-work.ts';
+import { defaultLimits } from './catalogue/limits.ts';
+import { findItem } from './catalogue/lookup.ts';
+import type { PublishDeps } from './catalogue/publish/publish.ts';
+import type { SellerKeys } from './catalogue/publish/seller.ts';
+import { entitlementsConsumer } from './consumers/entitlements.ts';
+import { runConsumer } from './consumers/run-consumer.ts';
+import type { ConsumerDefinition } from './consumers/settle.ts';
+import { workspacesConsumer } from './consumers/workspaces.ts';
+import { runWorker } from './delivery/worker.ts';
+import { runExpiry } from './entitlements/expiry.ts';
+import { ByteBudget } from './process/byte-budget.ts';
+import type { Config, SettingName } from './process/config.ts';
+import { openDatabase, type Database } from './process/database.ts';
+import type { Runnable } from './process/lifecycle.ts';
+import type { Logger } from './process/log.ts';
+import type { CatalogueLookup } from './producers/check-items.ts';
+import { createCodec, type Codec } from './schemas/codec.ts';
+import { createKnownSchemas } from './schemas/known-schemas.ts';
+import { registerSchemas, type RegisteredSchema } from './schemas/register-schemas.ts';
+import type { TopicName } from './schemas/topics.ts';
+
+/**
+ * The composition root: the only place that knows what implements a port. Each `wire…` function opens what one role or
+ * command needs from its settings and hands it back with its end; nothing here decides anything.
+ */
+
+const database = ['databaseUrl', 'databaseSchema'] as const satisfies readonly SettingName[];
+const kafka = ['kafkaBrokers', 'topicPrefix'] as const satisfies readonly SettingName[];
+const registry = ['registryUrl', 'registryTimeoutMs'] as const satisfies readonly SettingName[];
+const store = ['s3Endpoint', 's3Region', 's3Bucket', 's3AccessKeyId', 's3SecretAccessKey'] as const satisfies readonly SettingName[];
+const kms = ['kmsEndpoint', 'kmsRegion', 'kmsAccessKeyId', 'kmsSecretAccessKey'] as const satisfies readonly SettingName[];
+
+/** What each role and command asks for; `readConfig` takes it. */
+export const settingsOf = {
+  database,
+  topics: [...kafka, 'replicationFactor'],
+  schemas: [...registry, ...database],
+  publish: [...database, ...store, ...kms],
+  entitlements: [...database, ...kafka, ...registry],
+  workspaces: [...database, ...kafka, ...registry],
+  relay: [...database, ...kafka, ...registry],
+  expiry: database,
+  deliveries: [...database, ...store, ...kms, 'fetchHosts', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'settleWindowMs', 'leaseMs'],
+} as const satisfies Record<string, readonly SettingName[]>;
+
+type Needs<Name extends keyof typeof settingsOf> = Config<(typeof settingsOf)[Name][number]>;
+
+/** Something that runs until it is told to stop, with what it has open. */
+export interface Wired extends Runnable, AsyncDisposable {}
+
+/** Most connections that a role has to its database: the consumers' partitions at once, the relay's shards, and some. */
+const poolMax = 8;
+
+export function wireDatabase(config: Needs<'database'>, name: string, max: number = poolMax): Database & AsyncDisposable {
+  const opened = openDatabase(config.databaseUrl, { schema: config.databaseSchema, name: `waybill ${name}`, poolMax: max });
+  return Object.assign(opened, { [Symbol.asyncDispose]: async () => { await opened.destroy(); } });
+}
+
+function wireCodec(config: Config<(typeof registry)[number]>, ofDatabase: Database): Codec {
+  const { registryUrl, registryTimeoutMs } = config;
+  return createCodec({ registry: createRegistry({ url: registryUrl, timeoutMs: registryTimeoutMs }), known: createKnownSchemas(ofDatabase, registryUrl) });
+}
+
+function wireConsumer<T extends TopicName>(definition: ConsumerDefinition<T>, config: Needs<'entitlements'>, log: Logger): Wired {
+  const own = wireDatabase(config, definition.name);
+  const client = createKafka({ brokers: config.kafkaBrokers, clientId: `waybill-${definition.name}`, log });
+  return {
+    name: definition.name,
+    run: async (signal) => {
+      await runConsumer(definition, { database: own, codec: wireCodec(config, own), log, kafka: client, topicPrefix: config.topicPrefix, signal });
+    },
+    [Symbol.asyncDispose]: async () => { await own.destroy(); },
+  };
+}
+
+export const wireEntitlements = (config: Needs<'entitlements'>, log: Logger): Wired => wireConsumer(entitlementsConsumer, config, log);
+
+export const wireWorkspaces = (config: Needs<'workspaces'>, log: Logger): Wired => wireConsumer(workspacesConsumer, config, log);
+
+export function wireExpiry(config: Needs<'expiry'>, log: Logger): Wired {
+  const own = wireDatabase(config, 'expiry', 2);
+  return {
+    name: 'expiry',
+    run: async (signal) => { await runExpiry({ database: own, signal, log }); },
+    [Symbol.asyncDispose]: async () => { await own.destroy(); },
+  };
+}
+
+/** Deadlines of one fetch, in milliseconds (C14). */
+const fetchTimeoutMs = 300_000;
+const fetchIdleMs = 15_000;
+/** Volumes worked on at once; more threads than this only fight for the disk. */
+const volumeThreadsMax = 4;
+
+export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired {
+  const resources = new AsyncDisposableStack();
+  const own = resources.use(wireDatabase(config, 'deliveries', config.deliveriesAtOnce + 2));
+  const signer = resources.adopt(createArtifactStore(storeOf(config)), (opened) => { opened.close(); });
+  const client = resources.adopt(openKms(kmsOf(config)), (opened) => { opened.destroy(); });
+  const fetcher = resources.adopt(
+    createGuardedFetch({ hosts: [], privateHosts: [hostOf(config.s3Endpoint), ...config.fetchHosts], timeoutMs: fetchTimeoutMs, idleMs: fetchIdleMs }),
+    async (opened) => { await opened.close(); },
+  );
+  const volumes = resources.adopt(
+    createVolumeWork({ threads: Math.min(config.deliveriesAtOnce, volumeThreadsMax), entryBytesMax: defaultLimits.entryBytesMax }),
+    async (opened) => { await opened.close(); },
+  );
+  return {
+    name: 'deliveries',
+    run: async (signal) => {
+      await runWorker({
+        database: own, signer, fetcher, volumes, unsealer: createUnsealer(client), limits: defaultLimits,
+        volumeOf: (workspaceId) => join(config.volumesRoot, workspaceId),
+        budget: new ByteBudget(config.inFlightBytesMax),
+        options: { thirdPartySellers: config.thirdPartySellers === 'on', settleWindowMs: config.settleWindowMs },
+      }, { atOnce: config.deliveriesAtOnce, leaseMs: config.leaseMs, signal, log });
+    },
+    [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
+  };
+}
+
+const storeOf = (config: Config<(typeof store)[number]>) => ({
+  endpoint: config.s3Endpoint, region: config.s3Region, bucket: config.s3Bucket, accessKeyId: config.s3AccessKeyId, secretAccessKey: config.s3SecretAccessKey,
+});
+
+const kmsOf = (config: Config<(typeof kms)[number]>) => ({
+  endpoint: config.kmsEndpoint, region: config.kmsRegion, accessKeyId: config.kmsAccessKeyId, secretAccessKey: config.kmsSecretAccessKey,
+});
+
+/** host:port of a URL, the port said even where it is the protocol's own. */
+function hostOf(endpoint: string): string {
+  const url = new URL(endpoint);
+  return `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
+}
+
+/** What publishing needs, and the keys of sellers. */
+export interface Publishing extends AsyncDisposable {
+  readonly deps: PublishDeps;
+  readonly sellerKeys: SellerKeys;
+  /** Makes the bucket of the artifacts if it is not there. */
+  ensureBucket(): Promise<void>;
+}
+
+/** Deadline of reading one release out of its repository, in milliseconds. */
+const gitTimeoutMs = 300_000;
+
+export function wirePublishing(config: Needs<'publish'>, report: (line: string) => void = () => undefined): Publishing {
+  const resources = new AsyncDisposableStack();
+  const own = resources.use(wireDatabase(config, 'publish', 2));
+  const artifacts = resources.adopt(createArtifactStore(storeOf(config)), (opened) => { opened.close(); });
+  const client = resources.adopt(openKms(kmsOf(config)), (opened) => { opened.destroy(); });
+  return {
+    deps: {
+      database: own, store: artifacts, signer: createManifestSigner(client), sealer: createSealer(client), limits: defaultLimits, report,
+      source: createGitRepository({ timeoutMs: gitTimeoutMs, resolveHost: resolvePublic }),
+    },
+    sellerKeys: createSellerKeys(client),
+    ensureBucket: async () => { await artifacts.ensureBucket(); },
+    [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
+  };
+}
+
+/** The address of a name that leads to public ones only (C15). */
+async function resolvePublic(hostname: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  guardedLookup('public', systemResolve)(hostname, { all: false }, (error, address) => {
+    if (error !== null) reject(error);
+    else resolve(typeof address === 'string' ? address : address[0]?.address ?? '');
+  });
+  return await promise;
+}
+
+/** The allowlist as producers ask it, where the catalogue's database is at hand (B1). */
+export const wireCatalogueLookup = (catalogue: Database): CatalogueLookup => ({
+  findItem: async (itemId) => await findItem(catalogue, itemId),
+});
+
+/** Makes the cluster's topics what schemas/topics.ts says. */
+export async function applyTopicTable(config: Needs<'topics'>, log: Logger): Promise<AppliedTopic[]> {
+  const admin = createKafka({ brokers: config.kafkaBrokers, clientId: 'waybill-topics', log }).admin();
+  try {
+    await admin.connect();
+    return await applyTopics({ admin, prefix: config.topicPrefix, replicationFactor: config.replicationFactor });
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** Registers the bundled schemas, and remembers their ids in the database for the time that the registry is down. */
+export async function registerSchemaTable(config: Needs<'schemas'>): Promise<RegisteredSchema[]> {
+  await using own = wireDatabase(config, 'schemas', 1);
+  return await registerSchemas({
+    registry: createRegistry({ url: config.registryUrl, timeoutMs: config.registryTimeoutMs }), known: createKnownSchemas(own, config.registryUrl),
+  });
+}
