@@ -2,7 +2,7 @@ import { join } from 'node:path';
 
 import { createGitRepository } from './adapters/git/git-repository.ts';
 import { createGuardedFetch } from './adapters/guarded-fetch/guarded-fetch.ts';
-import { guardedLookup, systemResolve } from './adapters/guarded-fetch/guarded-lookup.ts';
+import { createHostResolver } from './adapters/guarded-fetch/resolve-host.ts';
 import { createKafka } from './adapters/kafka/client.ts';
 import { createRegistry } from './adapters/kafka/registry.ts';
 import { applyTopics, type AppliedTopic } from './adapters/kafka/topics.ts';
@@ -28,6 +28,7 @@ import { openDatabase, type Database } from './process/database.ts';
 import type { Runnable } from './process/lifecycle.ts';
 import type { Logger } from './process/log.ts';
 import type { CatalogueLookup } from './producers/check-items.ts';
+import { runRelay } from './producers/relay.ts';
 import { createCodec, type Codec } from './schemas/codec.ts';
 import { createKnownSchemas } from './schemas/known-schemas.ts';
 import { registerSchemas, type RegisteredSchema } from './schemas/register-schemas.ts';
@@ -49,7 +50,7 @@ export const settingsOf = {
   database,
   topics: [...kafka, 'replicationFactor'],
   schemas: [...registry, ...database],
-  publish: [...database, ...store, ...kms],
+  publish: [...database, ...store, ...kms, 'fetchHosts'],
   entitlements: [...database, ...kafka, ...registry],
   workspaces: [...database, ...kafka, ...registry],
   relay: [...database, ...kafka, ...registry],
@@ -90,6 +91,19 @@ function wireConsumer<T extends TopicName>(definition: ConsumerDefinition<T>, co
 export const wireEntitlements = (config: Needs<'entitlements'>, log: Logger): Wired => wireConsumer(entitlementsConsumer, config, log);
 
 export const wireWorkspaces = (config: Needs<'workspaces'>, log: Logger): Wired => wireConsumer(workspacesConsumer, config, log);
+
+/** The relay of one outbox: the pipeline's own, or a producer's when `config` names its database. */
+export function wireRelay(config: Needs<'relay'>, log: Logger, name = 'relay'): Wired {
+  const own = wireDatabase(config, name);
+  const client = createKafka({ brokers: config.kafkaBrokers, clientId: `waybill-${name}`, log });
+  return {
+    name,
+    run: async (signal) => {
+      await runRelay({ database: own, codec: wireCodec(config, own), kafka: client, topicPrefix: config.topicPrefix, log, signal });
+    },
+    [Symbol.asyncDispose]: async () => { await own.destroy(); },
+  };
+}
 
 export function wireExpiry(config: Needs<'expiry'>, log: Logger): Wired {
   const own = wireDatabase(config, 'expiry', 2);
@@ -166,22 +180,12 @@ export function wirePublishing(config: Needs<'publish'>, report: (line: string) 
   return {
     deps: {
       database: own, store: artifacts, signer: createManifestSigner(client), sealer: createSealer(client), limits: defaultLimits, report,
-      source: createGitRepository({ timeoutMs: gitTimeoutMs, resolveHost: resolvePublic }),
+      source: createGitRepository({ timeoutMs: gitTimeoutMs, resolveHost: createHostResolver(config.fetchHosts) }),
     },
     sellerKeys: createSellerKeys(client),
     ensureBucket: async () => { await artifacts.ensureBucket(); },
     [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
   };
-}
-
-/** The address of a name that leads to public ones only (C15). */
-async function resolvePublic(hostname: string): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  guardedLookup('public', systemResolve)(hostname, { all: false }, (error, address) => {
-    if (error !== null) reject(error);
-    else resolve(typeof address === 'string' ? address : address[0]?.address ?? '');
-  });
-  return await promise;
 }
 
 /** The allowlist as producers ask it, where the catalogue's database is at hand (B1). */

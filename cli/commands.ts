@@ -1,16 +1,22 @@
 import { channelCommands } from './channel.ts';
 import type { Mountable } from './command.ts';
 import { deadLettersCommands } from './dead-letters.ts';
+import { deliveriesCommands } from './deliveries.ts';
+import { doctorCommand } from './doctor.ts';
+import { explainCommand } from './explain.ts';
 import { migrateCommand } from './migrate.ts';
 import { offsetsCommands } from './offsets.ts';
 import { publishCommand } from './publish.ts';
 import { releaseCommands } from './release.ts';
+import { runCommand } from './run.ts';
 import { schemasCommands } from './schemas.ts';
 import { sellerCommands } from './seller.ts';
 import { topicsCommands } from './topics.ts';
+import { triggerCommands } from './trigger.ts';
 
 /** Every command, in the order of the help. */
 export const commands: readonly Mountable[] = [
+  runCommand,
   migrateCommand,
   topicsCommands,
   schemasCommands,
@@ -18,6 +24,10 @@ export const commands: readonly Mountable[] = [
   publishCommand,
   releaseCommands,
   channelCommands,
+  triggerCommands,
+  explainCommand,
+  deliveriesCommands,
   deadLettersCommands,
   offsetsCommands,
+  doctorCommand,
 ];

@@ -31,10 +31,11 @@ export function devEnvironment(connections: StackConnections, stateDir: string):
 
 /**
  * The settings of a command: from the environment, and where it says nothing from the `waybill dev` of this checkout that
- * runs now, so that a second terminal needs no configuration. @throws Failure CONFIG_INVALID with every fault
+ * runs now, so that a second terminal needs no configuration. `given`: what the command line says, before all else.
+ * @throws Failure CONFIG_INVALID with every fault
  */
-export function readSettings<Name extends SettingName>(names: readonly Name[]): Config<Name> {
+export function readSettings<Name extends SettingName>(names: readonly Name[], given: Environment = {}): Config<Name> {
   const stateDir = devStateDir();
   const running = findRunningStack(stateDir);
-  return readConfig(names, running === undefined ? {} : devEnvironment(running, stateDir));
+  return readConfig(names, running === undefined ? {} : devEnvironment(running, stateDir), { ...wholeEnvironment(), ...given });
 }

@@ -60,7 +60,8 @@ async function encodeRow(row: OutboxRow, codec: Codec): Promise<Outgoing> {
 async function encodeBody({ type, topic, key, eventId, body }: OutboxRow, codec: Codec): Promise<Buffer> {
   if (!isEventType(type)) throw poison('FIELD_INVALID', `type should be an event of waybill, but is ${shown(type)}`);
   if (topicOf(type) !== topic) throw poison('SCHEMA_MISMATCH', `A ${type} belongs on ${topicOf(type)}, not on ${topic}.`);
-  const event = { type, event: JSON.parse(body ?? 'null') } as TypedEvent; // the codec looks at every field before it writes
+  const json: unknown = JSON.parse(body ?? 'null');
+  const event = { type, event: json } as TypedEvent; // the codec looks at every field before it writes
   const value = await codec.encode(event);
   if (keyOf(event) !== key) throw poison('KEY_MISMATCH', `The key is ${shown(key)}, but this ${type} belongs under ${JSON.stringify(keyOf(event))}.`);
   if (event.event.event_id !== eventId) throw poison('FIELD_INVALID', `event_id should be that of the row, ${eventId}, but is ${event.event.event_id}`);

@@ -36,12 +36,13 @@ const presence = `(${keyBase} | 16)`;
 export function openShards(database: Database): RelayShards {
   const pool = database.client as Pool;
   let client: Client | undefined;
+  let onLost = (): void => undefined;
   let held: readonly number[] = [];
   let balancedAt = Number.NEGATIVE_INFINITY;
 
   const disposed = new WeakSet<Client>();
 
-  /** Ended and not just handed back: the next user of the connection would hold our locks. */
+  /** A connection whose locks are in doubt is ended and not just handed back: its next user would hold them. */
   async function dispose(connection: Client): Promise<void> {
     if (client === connection) {
       held = [];
@@ -55,7 +56,7 @@ export function openShards(database: Database): RelayShards {
 
   async function connect(): Promise<Client> {
     const fresh = await pool.acquireConnection();
-    const onLost = (): void => { void dispose(fresh); };
+    onLost = (): void => { void dispose(fresh); };
     fresh.once('end', onLost);
     fresh.once('error', onLost);
     client = fresh;
@@ -87,7 +88,7 @@ export function openShards(database: Database): RelayShards {
 
   return {
     held: () => held,
-    isBalanceDue: () => performance.now() - balancedAt >= balanceEveryMs,
+    isBalanceDue: () => held.length === 0 || performance.now() - balancedAt >= balanceEveryMs,
     async balance() {
       balancedAt = performance.now();
       try {
@@ -99,7 +100,19 @@ export function openShards(database: Database): RelayShards {
       }
     },
     async close() {
-      if (client !== undefined) await dispose(client);
+      const connection = client;
+      if (connection === undefined) return;
+      held = [];
+      try {
+        await ask(connection, 'select pg_advisory_unlock_all()');
+      } catch {
+        await dispose(connection);
+        return;
+      }
+      client = undefined;
+      connection.off('end', onLost);
+      connection.off('error', onLost);
+      await pool.releaseConnection(connection);
     },
   };
 }

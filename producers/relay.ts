@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 
-import { CompressionTypes, type Kafka, type Message, type Producer } from 'kafkajs';
+import type { Kafka, Message, Producer } from 'kafkajs';
 
 import type { Database } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
@@ -188,7 +188,7 @@ function createPublisher(kafka: Kafka, topicPrefix: string): Publisher {
       try {
         current ??= await connect();
         const { producer, partitions } = current;
-        const metadata = await producer.sendBatch({ topicMessages, acks: -1, compression: CompressionTypes.None });
+        const metadata = await producer.sendBatch({ topicMessages, acks: -1 });
         const nextOffsets = new Map(metadata.map(({ topicName, partition, baseOffset }) => [`${topicName}/${partition}`, Number(baseOffset ?? -1)]));
         const acknowledged: SentRow[] = [];
         for (const { id, topic, message } of records) {
@@ -200,7 +200,9 @@ function createPublisher(kafka: Kafka, topicPrefix: string): Publisher {
           acknowledged.push({ id, partition, offset: offset < 0 ? null : offset });
           nextOffsets.set(place, offset < 0 ? offset : offset + 1);
         }
-        return { acknowledged, missing: records.length - acknowledged.length };
+        const missing = records.length - acknowledged.length;
+        if (missing > 0) discard();
+        return { acknowledged, missing };
       } catch (error) {
         discard();
         throw new Failure('dependency', 'UNAVAILABLE', `Kafka: ${error instanceof Error ? error.message : String(error)}`, { cause: error });

@@ -82,7 +82,8 @@ async function runMaven(maven: string, part: Part, folder: string, log: string, 
     if (/Downloaded from .*\.(?:jar|tar\.gz) \(/.test(line)) files += 1;
   });
   const progress = setInterval(() => {
-    report(`${part.name} ${part.version}: ${String(files)} of about ${String(part.files)} files, ${seconds(started)}`);
+    // Maven's own plugins are among them, so there is no total to compare with.
+    report(`${part.name} ${part.version}: ${String(files)} files so far, ${seconds(started)}`);
   }, progressEveryMs);
   const { promise, resolve } = Promise.withResolvers<number>();
   child.once('error', () => {

@@ -6,8 +6,7 @@ import { join } from 'node:path';
 export interface Part {
   name: string;
   version: string;
-  /** Files that it consists of, for progress: a measured figure, not a condition. */
-  files: number;
+  /** About how much there is to download: a measured figure, not a condition. */
   megabytes: number;
   pom: string;
   /** The downloaded file is a tar.gz whose content is the part. */
@@ -50,7 +49,6 @@ export const parts = {
   kafka: {
     name: 'kafka',
     version: kafkaVersion,
-    files: 45,
     megabytes: 43,
     unpack: false,
     pom: pom('kafka', [
@@ -61,7 +59,6 @@ export const parts = {
   registry: {
     name: 'registry',
     version: registryVersion,
-    files: 1,
     megabytes: 142,
     unpack: true,
     // 3.x needs Java 21.
@@ -70,7 +67,6 @@ export const parts = {
   objectStore: {
     name: 's3proxy',
     version: objectStoreVersion,
-    files: 152,
     megabytes: 57,
     unpack: false,
     pom: pom(

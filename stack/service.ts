@@ -15,7 +15,7 @@ export interface ServiceSpec {
   /** Output goes straight into this file, so that it does not end with its parent; the last run's is kept as `.1`. */
   logFile: string;
   stopSignal: NodeJS.Signals;
-  /** Asks the service itself; true once it answers. Anything thrown means not yet. */
+  /** Asks the service itself; true once it answers. Anything thrown means not yet, but for a Failure, which ends the start. */
   isReady: () => Promise<boolean>;
   /** Milliseconds until it must be ready. */
   deadlineMs: number;
@@ -85,7 +85,7 @@ export async function startService(spec: ServiceSpec, signal: AbortSignal): Prom
   try {
     const deadline = Date.now() + spec.deadlineMs;
     for (;;) {
-      const isReady = await spec.isReady().catch(() => false);
+      const isReady = await spec.isReady().catch(notYet);
       signal.throwIfAborted();
       // Judged before the answer: it may be another program's, on a port that ours did not get.
       if (isOver()) throw failed(spec, await ended);
@@ -98,6 +98,11 @@ export async function startService(spec: ServiceSpec, signal: AbortSignal): Prom
     throw error;
   }
   return { name: spec.name, pid: child.pid ?? 0, ended, stop: async () => await endChild(spec.graceMs) };
+}
+
+function notYet(error: unknown): false {
+  if (error instanceof Failure) throw error;
+  return false;
 }
 
 async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {

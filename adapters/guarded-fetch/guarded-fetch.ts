@@ -60,11 +60,13 @@ function guardedAgent(policy: AddressPolicy, { idleMs, resolve = systemResolve }
     bodyTimeout: idleMs,
     connect: (target, callback) => {
       connect(target, (error, socket) => {
-        if (socket !== null && !isAddressAllowed(socket.remoteAddress ?? '', policy)) {
-          socket.destroy();
+        // undici leaves the socket out of a failure, whatever its types say.
+        if (error !== null) callback(error, null);
+        else if (isAddressAllowed(socket.remoteAddress ?? '', policy)) callback(null, socket);
+        else {
           callback(addressRefused(target.hostname, socket.remoteAddress ?? 'nowhere'), null);
-        } else if (socket !== null) callback(null, socket);
-        else callback(error ?? new Error('no socket'), null);
+          socket.destroy();
+        }
       });
     },
   });
@@ -73,29 +75,38 @@ function guardedAgent(policy: AddressPolicy, { idleMs, resolve = systemResolve }
 async function getOnce(dispatcher: Agent, url: URL, wanted: Get, signal: AbortSignal): Promise<Answer> {
   try {
     const { statusCode, headers, body } = await request(url, { dispatcher, method: 'GET', headers: { ...wanted.headers }, signal });
+    body.on('error', () => undefined); // one that is left unread reports that it was
     if (statusCode >= 300 && statusCode < 400) {
       body.destroy();
       throw new Failure('subject', 'ADDRESS_REFUSED', `The fetch is refused: ${showUrl(url)} redirects (${statusCode})`);
     }
-    const announced = Number(headers['content-length'] ?? 0);
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    if (announced > wanted.bytesMax) body.destroy();
-    else for await (const chunk of body) {
-      chunks.push(chunk as Buffer); // no encoding is set, so chunks are buffers
-      bytes += (chunk as Buffer).length;
-      if (bytes > wanted.bytesMax) break; // leaving the loop destroys the body
+    if (Number(headers['content-length'] ?? 0) > wanted.bytesMax) {
+      body.destroy();
+      throw tooLarge(url, wanted.bytesMax);
     }
-    if (Math.max(announced, bytes) > wanted.bytesMax) {
-      throw new Failure('subject', 'TOO_LARGE', `${showUrl(url)} is longer than ${wanted.bytesMax} bytes`);
-    }
+    const content = await readBounded(url, body, wanted.bytesMax);
     if (statusCode === 429 || statusCode >= 500) {
       throw new Failure('dependency', 'UPSTREAM', `${showUrl(url)} answered with status ${statusCode}`);
     }
-    return { status: statusCode, body: Buffer.concat(chunks) };
+    return { status: statusCode, body: content };
   } catch (error) {
     throw signal.aborted ? error : asFetchFailure(url, error);
   }
+}
+
+async function readBounded(url: URL, body: AsyncIterable<unknown>, bytesMax: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) { // no encoding is set
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw tooLarge(url, bytesMax); // leaving the loop destroys the body
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function tooLarge(url: URL, bytesMax: number): Failure {
+  return new Failure('subject', 'TOO_LARGE', `${showUrl(url)} is longer than ${bytesMax} bytes`);
 }
 
 function asFetchFailure(url: URL, error: unknown): unknown {

@@ -31,7 +31,7 @@ export function createKafka({ brokers, clientId, log }: { brokers: readonly stri
  * person must act now: so errors are warnings here, and the rest is for debugging. Stacks are left out.
  */
 function writeEntry(log: Logger, { namespace, level, log: { message, timestamp: _timestamp, stack: _stack, ...detail } }: LogEntry): void {
-  const fields = { kafka: namespace === '' ? 'client' : namespace, detail };
+  const fields = { kafka: namespace, detail };
   if (level === logLevel.ERROR) log.warn(fields, message);
   else log.debug(fields, message);
 }

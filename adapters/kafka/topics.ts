@@ -1,7 +1,11 @@
-import { type Admin, ConfigResourceTypes, ConfigSource, KafkaJSAggregateError, KafkaJSError, KafkaJSProtocolError } from 'kafkajs';
+import kafkajs, { type Admin } from 'kafkajs';
+import pRetry from 'p-retry';
 
 import { Failure } from '../../process/failure.ts';
 import { type Topic, topics } from '../../schemas/topics.ts';
+
+// Node finds only some names of this CommonJS package; these are not among them.
+const { ConfigResourceTypes, ConfigSource, KafkaJSAggregateError, KafkaJSError, KafkaJSProtocolError } = kafkajs;
 
 /** What was done about one topic, in words; `changes` says which setting went from what to what. */
 export interface AppliedTopic {
@@ -59,11 +63,16 @@ export async function applyTopics({ admin, prefix, replicationFactor }: ApplyTop
   }
 }
 
+/** A broker that has not heard yet of a topic that another one has just made; kafkajs' own wait for leaders fails on it. */
+const notYet = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE']);
+const untilHeardOf = <T>(work: () => Promise<T>): Promise<T> =>
+  pRetry(work, { retries: 50, minTimeout: 100, factor: 1, shouldRetry: ({ error }) => notYet.has(typeOf(error) ?? '') });
+
 /** False when one of them came into being meanwhile. */
 async function createTopics({ admin, prefix, replicationFactor }: ApplyTopics, rows: typeof table): Promise<boolean> {
   try {
-    return await admin.createTopics({
-      waitForLeaders: true,
+    const created = await admin.createTopics({
+      waitForLeaders: false,
       topics: rows.map(([name, topic]) => ({
         topic: prefix + name,
         numPartitions: topic.partitions,
@@ -71,6 +80,8 @@ async function createTopics({ admin, prefix, replicationFactor }: ApplyTopics, r
         configEntries: Object.entries(settingsOf(topic, replicationFactor)).map(([key, value]) => ({ name: key, value })),
       })),
     });
+    if (created) await untilHeardOf(() => admin.fetchTopicMetadata({ topics: rows.map(([name]) => prefix + name) }));
+    return created;
   } catch (error) {
     if (error instanceof KafkaJSAggregateError && error.errors.every((one) => typeOf(one) === 'TOPIC_ALREADY_EXISTS')) return false;
     throw error;
@@ -79,10 +90,10 @@ async function createTopics({ admin, prefix, replicationFactor }: ApplyTopics, r
 
 async function changeTopics({ admin, prefix, replicationFactor }: ApplyTopics, rows: typeof table): Promise<AppliedTopic[]> {
   const names = rows.map(([name]) => prefix + name);
-  const [{ resources }, { topics: found }] = await Promise.all([
+  const [{ resources }, { topics: found }] = await untilHeardOf(() => Promise.all([
     admin.describeConfigs({ includeSynonyms: false, resources: names.map((name) => ({ type: ConfigResourceTypes.TOPIC, name })) }),
     admin.fetchTopicMetadata({ topics: names }),
-  ]);
+  ]));
   const settings: { name: string; entries: Record<string, string> }[] = [];
   const growth: { topic: string; count: number }[] = [];
   const applied = rows.map(([name, topic]): AppliedTopic => {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chownSync, cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { Failure } from '../../process/failure.ts';
@@ -12,23 +12,35 @@ export interface PostgresPlace {
   user: { uid: number; gid: number } | undefined;
 }
 
-/** Owned by root, entered by anybody, listed by nobody else: each folder in it is for its owner only. */
+/** Owned by root, entered by anybody, listed by nobody else: each folder in it is for its user only. */
 const rootsFolder = '/var/tmp/waybill-postgres';
 
 /**
  * PostgreSQL refuses to be root. As root it runs as `postgres` (or `nobody`; no user is made), who has to be able to reach
  * its binaries and data. Where the checkout cannot be entered by that user (a 0700 home above it), both go to /var/tmp:
- * the binaries per version, the data per state folder.
+ * the binaries per version, the data per state folder and password. Whoever deletes the state folder loses the password and
+ * so begins anew, as they would with the data in it; what the lost password opened goes.
  */
-export function placePostgres(stateDir: string): PostgresPlace {
+export function placePostgres(stateDir: string, password: string): PostgresPlace {
   const { folder: packaged, version } = packagedBinaries();
   if (process.getuid?.() !== 0) return { binaries: packaged, data: join(stateDir, 'postgres'), user: undefined };
   const user = unprivilegedUser();
   return {
-    binaries: mayEnter(packaged, user) ? packaged : copyOfBinaries(packaged, version, user),
-    data: mayEnter(stateDir, user) ? join(stateDir, 'postgres') : join(rootOwnedFolder(), `data-${createHash('sha256').update(stateDir).digest('hex').slice(0, 16)}`),
+    binaries: mayEnter(packaged, user) ? packaged : copyOfBinaries(packaged, version, user.gid),
+    data: mayEnter(stateDir, user) ? join(stateDir, 'postgres') : dataElsewhere(stateDir, password),
     user,
   };
+}
+
+function dataElsewhere(stateDir: string, password: string): string {
+  const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
+  const prefix = `data-${digest(stateDir)}-`;
+  const name = `${prefix}${digest(password)}`;
+  const folder = rootOwnedFolder();
+  for (const other of readdirSync(folder)) {
+    if (other.startsWith(prefix) && other !== name) rmSync(join(folder, other), { recursive: true, force: true });
+  }
+  return join(folder, name);
 }
 
 /** The binaries that npm installed for this platform. Throws SERVICE_FAILED when it did not. */
@@ -67,7 +79,7 @@ function mayEnter(folder: string, { uid, gid }: { uid: number; gid: number }): b
 }
 
 function rootOwnedFolder(): string {
-  mkdirSync(rootsFolder, { recursive: true, mode: 0o711 });
+  if (mkdirSync(rootsFolder, { recursive: true }) !== undefined) chmodSync(rootsFolder, 0o711);
   const found = lstatSync(rootsFolder);
   // /var/tmp is everybody's: a folder that somebody else put there first is not used.
   if (!found.isDirectory() || found.uid !== 0 || (found.mode & 0o022) !== 0) {
@@ -76,13 +88,17 @@ function rootOwnedFolder(): string {
   return rootsFolder;
 }
 
-function copyOfBinaries(packaged: string, version: string, { uid, gid }: { uid: number; gid: number }): string {
+function copyOfBinaries(packaged: string, version: string, gid: number): string {
   const folder = join(rootOwnedFolder(), `binaries-${version}`);
   if (!existsSync(folder)) {
     const temporary = mkdtempSync(join(rootsFolder, '.copy-'));
     cpSync(packaged, temporary, { recursive: true, verbatimSymlinks: true });
-    // Read by that user, written by root alone.
-    chownSync(temporary, uid, gid);
+    // Entered and read by that user's group, written by root alone.
+    chownSync(temporary, 0, gid);
+    for (const entry of readdirSync(temporary, { recursive: true, withFileTypes: true })) {
+      if (entry.isDirectory()) chmodSync(join(entry.parentPath, entry.name), 0o755);
+    }
+    chmodSync(temporary, 0o750);
     try {
       renameSync(temporary, folder);
     } catch (error) {

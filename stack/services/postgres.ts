@@ -17,7 +17,7 @@ export const postgresUrl = (port: number, password: string, database: string): s
 
 /** PostgreSQL 18 from npm, with a database `waybill`. */
 export async function startPostgres(context: NativeContext): Promise<RunningService> {
-  const place = placePostgres(context.stateDir);
+  const place = placePostgres(context.stateDir, context.credentials.databasePassword);
   await endLeftover(place);
   if (!existsSync(join(place.data, 'PG_VERSION'))) await initialise(context, place);
   const { port, password } = { port: context.ports.database, password: context.credentials.databasePassword };
@@ -33,7 +33,9 @@ export async function startPostgres(context: NativeContext): Promise<RunningServ
       // Fast shutdown: SIGTERM would wait for every client to leave.
       stopSignal: 'SIGINT',
       isReady: async () => {
-        await query(postgresUrl(port, password, 'postgres'), 'SELECT 1');
+        await query(postgresUrl(port, password, 'postgres'), 'SELECT 1').catch((error: unknown) => {
+          throw isWrongPassword(error) ? otherPassword(place.data) : error;
+        });
         return true;
       },
       deadlineMs: 60_000,
@@ -50,6 +52,12 @@ export async function startPostgres(context: NativeContext): Promise<RunningServ
   }
   return service;
 }
+
+/** SQLSTATE invalid_password: asking again does not help. */
+const isWrongPassword = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === '28P01';
+
+const otherPassword = (data: string): Failure =>
+  new Failure('input', 'SERVICE_FAILED', `postgres: the data in ${data} has another password than settings.json. Put the settings.json back that was made with it, or delete that folder to begin anew.`);
 
 function settings(context: NativeContext): string[] {
   return [

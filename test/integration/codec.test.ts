@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
@@ -61,8 +61,8 @@ async function failureOf(work: () => unknown): Promise<Failure> {
 }
 
 /** A server on a free port; its URL. */
-async function serve(...args: Parameters<typeof createServer>): Promise<string> {
-  const server = createServer(...args);
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
   servers.push(server);
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
   const { port } = server.address() as AddressInfo; // it listens on TCP

@@ -209,7 +209,7 @@ describe('wakes', () => {
     const reader = await database.transaction();
     await lockOrgItems(reader, [{ org_id: pair.orgId, item_id: pair.itemId }], 'shared');
     const fold = apply(purchase());
-    await expect.poll(async () => await rowsOf('select 1 from pg_locks where locktype = \'advisory\' and not granted and database = (select oid from pg_database where datname = current_database())'), { timeout: 5_000, interval: 10 }).toHaveLength(1);
+    await expect.poll(async () => await rowsOf(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`), { timeout: 5_000, interval: 10 }).toHaveLength(1);
     expect((await loadLines(reader, [pair])).length).toBe(0);
     await reader.commit();
     await fold;

@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 
 import { createGitRepository } from '../../adapters/git/git-repository.ts';
 import { createHostResolver } from '../../adapters/guarded-fetch/resolve-host.ts';
+import { byPathBytes } from '../../catalogue/archive.ts';
 import { defaultLimits, type ReleaseLimits } from '../../catalogue/limits.ts';
 import { parseFolder, parsePinnedCommit, type PinnedFiles, type SourceRepository } from '../../catalogue/publish/pin.ts';
 import { makeRepository, openRepository, type GitFolder } from '../support/git-folder.ts';
@@ -50,7 +51,7 @@ describe('a folder at a merged commit (B2)', () => {
     writeFileSync(join(git.path, 't/seo/system-prompt.md'), 'changed and not committed');
     const { defaultBranch, files } = await read(git, pin, { path: 't/seo' });
     expect(defaultBranch).toBe('main');
-    expect(files.map(({ path, executable, bytes }) => [path, executable, Buffer.from(bytes).toString('hex')]).toSorted()).toEqual([
+    expect(files.toSorted(byPathBytes).map(({ path, executable, bytes }) => [path, executable, Buffer.from(bytes).toString('hex')])).toEqual([
       ['empty', false, ''],
       ['run.sh', true, Buffer.from('#!/bin/sh').toString('hex')],
       ['system-prompt.md', false, Buffer.from('You are…\r\n').toString('hex')],

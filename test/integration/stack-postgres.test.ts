@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { findJava } from '../../stack/java.ts';
@@ -29,13 +29,20 @@ async function contextOf(folder: string): Promise<NativeContext> {
   };
 }
 
+function foldersOf(prefix: string): string[] {
+  const home = dirname(prefix);
+  return readdirSync(home).map((name) => join(home, name)).filter((path) => path.startsWith(prefix));
+}
+
 async function ask({ ports, credentials }: NativeContext, sql: string): Promise<unknown> {
   const client = new pg.Client({ connectionString: postgresUrl(ports.database, credentials.databasePassword, 'waybill') });
   client.on('error', () => undefined);
   await client.connect();
-  const { rows } = await client.query<Record<string, unknown>>(sql);
-  await client.end();
-  return rows;
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows;
+  } finally {
+    await client.end();
+  }
 }
 
 test.runIf(isRoot)("as root under a 0700 home PostgreSQL gets a private place of its own, and its data is kept", async () => {
@@ -43,30 +50,46 @@ test.runIf(isRoot)("as root under a 0700 home PostgreSQL gets a private place of
   chmodSync(home, 0o700);
   const folder = join(home, 'checkout', '.waybill');
   mkdirSync(folder, { recursive: true });
-  const place = placePostgres(folder);
-  onTestFinished(() => {
-    rmSync(place.data, { recursive: true, force: true });
-  });
-  expect(place.data).toMatch(/^\/var\/tmp\/waybill-postgres\/data-[0-9a-f]{16}$/);
-
   const context = await contextOf(folder);
+  const place = placePostgres(folder, context.credentials.databasePassword);
+  const prefix = place.data.slice(0, -16);
+  expect(prefix).toMatch(/^\/var\/tmp\/waybill-postgres\/data-[0-9a-f]{16}-$/);
+  onTestFinished(() => {
+    for (const name of foldersOf(prefix)) rmSync(name, { recursive: true, force: true });
+  });
+
   const first = await startPostgres(context);
   onTestFinished(async () => await first.stop());
   await ask(context, 'CREATE TABLE kept (n int)');
   await first.stop();
   const again = await startPostgres(context);
-  onTestFinished(async () => await again.stop());
   expect(await ask(context, 'SELECT count(*)::int AS n FROM kept')).toEqual([{ n: 0 }]);
   expect(lstatSync(place.data)).toMatchObject({ uid: place.user?.uid });
   expect(lstatSync(place.data).mode & 0o777).toBe(0o700);
-  // No password file, half a copy or anything else stays beside it.
-  expect(readdirSync('/var/tmp/waybill-postgres').filter((name) => !/^(?:data|binaries)-/.test(name))).toEqual([]);
+  await again.stop();
+
+  // Whoever deletes the state folder, and its password with it, begins anew.
+  const anew = await contextOf(folder);
+  const empty = await startPostgres(anew);
+  onTestFinished(async () => await empty.stop());
+  await expect(ask(anew, 'SELECT FROM kept')).rejects.toMatchObject({ code: '42P01' });
+  expect(foldersOf(prefix)).toHaveLength(1);
+});
+
+test('data with another password than the settings is told at once', async () => {
+  const folder = temporaryFolder();
+  const context = await contextOf(folder);
+  await (await startPostgres(context)).stop();
+  const started = Date.now();
+  await expect(startPostgres(await contextOf(folder))).rejects.toMatchObject({ code: 'SERVICE_FAILED', message: expect.stringContaining('has another password') as unknown });
+  expect(Date.now() - started).toBeLessThan(30_000);
+  expect(processesOfStack(context.stateDir)).toEqual([]);
 });
 
 test('kill -9 of the server, and a stranger with the pid that it left behind, do not keep it from starting', async () => {
   const folder = temporaryFolder();
   const context = await contextOf(folder);
-  const { data, user } = placePostgres(context.stateDir);
+  const { data, user } = placePostgres(context.stateDir, context.credentials.databasePassword);
   const first = await startPostgres(context);
   onTestFinished(async () => await first.stop());
   await ask(context, "CREATE TABLE kept AS SELECT 'a row' AS text");

@@ -193,7 +193,7 @@ describe('C12: a workspace and its entitlement in one moment', () => {
     const first = await database.transaction();
     await foldRecords(first, [provisioned({ record_version: 2 })]);
     const second = fold(provisioned({ record_version: 1 }));
-    await expect.poll(async () => await rowsOf('select 1 from pg_locks where not granted and database is not distinct from (select oid from pg_database where datname = current_database()) union all select 1 from pg_locks where not granted and locktype = \'transactionid\''), { timeout: 5_000, interval: 10 }).not.toHaveLength(0);
+    await expect.poll(async () => await rowsOf(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`), { timeout: 5_000, interval: 10 }).toHaveLength(1);
     await first.commit();
     await expect(second).rejects.toMatchObject({ kind: 'dependency', code: 'UNAVAILABLE' });
     expect((await fold(provisioned({ record_version: 1 }))).counts).toMatchObject({ superseded: 1 });

@@ -22,6 +22,7 @@ describe('bytes that would hang or kill a reader are refused at once (I17)', () 
     expect(codeOf(texts, long(2 ** 50))).toBe('BYTES_TRUNCATED');
     expect(codeOf(texts, [...long(-(2 ** 31)), ...long(0)])).toBe('BYTES_TRUNCATED');
     expect(codeOf({ type: 'map', values: 'long' }, long(2 ** 31))).toBe('BYTES_TRUNCATED');
+    expect(codeOf({ type: 'array', items: 'null' }, [...long(-(2 ** 40)), ...long(0), ...long(0)])).toBe('BYTES_TRUNCATED');
   });
 
   test('a block size that leads backwards, or that is not the size of the block', () => {

@@ -56,7 +56,7 @@ describe('round trip', () => {
     const bytes = await Promise.all(Array.from({ length: 20 }, () => writer.encode(purchase)));
     expect(registry.requests).toHaveLength(types.length);
     const reader = createCodec({ registry });
-    await Promise.all(bytes.map((value) => reader.decode(topic, keyBytes(purchase), value)));
+    await Promise.all(bytes.map(async (value) => await reader.decode(topic, keyBytes(purchase), value)));
     expect(registry.requests).toHaveLength(types.length + 1);
   });
 });
@@ -209,6 +209,28 @@ describe('the registry', () => {
     const codec = createCodec({ registry, known });
     expect(await codec.decode(topic, key, before)).toEqual(purchase);
     for (const type of types) expect(await codec.decode(topicOf(type), keyBytes(sample(type)), await codec.encode(sample(type)))).toEqual(sample(type));
+  });
+
+  test('a type that is known is written although another one is not', async () => {
+    const registry = createMemoryRegistry();
+    const known = createMemoryKnownSchemas();
+    known.rows.set(types.indexOf('Purchase') + 1, parseSchema(schemas.Purchase).canonical);
+    registry.outage = outage;
+    const codec = createCodec({ registry, known });
+    expect(await codec.encode(purchase)).toHaveLength(140);
+    expect(await failureOf(() => codec.encode(sample('Revoke')))).toBe(outage);
+  });
+
+  test('what the registry holds and nobody can read is asked for once, and what is read is kept', async () => {
+    const registry = createMemoryRegistry();
+    const known = createMemoryKnownSchemas();
+    const codec = createCodec({ registry, known });
+    const value = frame(types.indexOf('Purchase') + 1, schemas.Purchase, purchase.event);
+    await codec.decode(topic, key, value);
+    expect(known.rows.get(types.indexOf('Purchase') + 1)).toBe(parseSchema(schemas.Purchase).canonical);
+    registry.outage = new Failure('poison', 'SCHEMA_MISMATCH', 'protobuf');
+    for (let i = 0; i < 3; i += 1) expect(await failureOf(() => codec.decode(topic, key, Buffer.from([0, 0, 0, 0, 99, 2])))).toMatchObject({ code: 'SCHEMA_MISMATCH' });
+    expect(registry.requests.filter((request) => request === 'schema 99')).toHaveLength(1);
   });
 
   test('what one process learns during another\'s life helps the other', async () => {

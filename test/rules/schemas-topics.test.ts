@@ -2,15 +2,34 @@ import { Partitioners } from 'kafkajs';
 import { expect, test } from 'vitest';
 
 import { aclCommands, aclsOf } from '../../adapters/kafka/acls.ts';
-import { eventBytesMax, eventTypesOn, isTopic, topicOf, topics } from '../../schemas/topics.ts';
 import { schemas } from '../../schemas/generated/schemas.ts';
-import { isEventType } from '../../schemas/topics.ts';
+import { parseEvent } from '../../schemas/parse-event.ts';
+import { readExample } from '../../schemas/schema-files.ts';
+import { eventBytesMax, eventTypesOn, isEventType, isTopic, keyOf, topicOf, topics, versionOf } from '../../schemas/topics.ts';
 
 test('every event has one topic, and every topic but the dead letters carries events', () => {
   const types = Object.keys(schemas).filter(isEventType);
   expect(Object.keys(topics).filter(isTopic).flatMap(eventTypesOn).toSorted()).toEqual(types.toSorted());
   for (const type of types) expect(eventTypesOn(topicOf(type))).toContain(type);
   expect(eventTypesOn('waybill.dead-letters')).toEqual([]);
+});
+
+test('keys and versions are those of the contract', () => {
+  const org = '0b7f6a52-9c1d-4e83-8a54-6f2f0c3d9e11';
+  const workspace = '5d3c8e70-1f2b-4a69-9b7d-2c8e4f6a0b13';
+  const row = (type: string): [string, number] => {
+    if (!isEventType(type)) throw new Error(type);
+    const event = parseEvent(type, readExample(type, 1));
+    return [keyOf(event), versionOf(event)];
+  };
+  expect(row('Purchase')).toEqual([`${org}/seo-agent`, 3]);
+  expect(row('Revoke')).toEqual([`${org}/seo-agent`, 4]);
+  expect(row('EntitlementChanged')).toEqual([`${org}/seo-agent`, 6]);
+  expect(row('WorkspaceProvisioned')).toEqual([workspace, 9]);
+  expect(row('AssetsReady')).toEqual([workspace, 12]);
+  expect(row('RestartRequested')).toEqual([workspace, 15]);
+  expect(row('ItemChanged')).toEqual(['seo-agent', 1]);
+  expect(row('ChannelMoved')).toEqual(['seo-agent', 3]);
 });
 
 test('a topic takes the largest event with its key and headers', () => {

@@ -144,7 +144,7 @@ test('after any sets, edits and kills: what is wanted stands or is a conflict, n
       expect(empty.map(([name]) => name.slice(0, -1)).filter((name) => !user.folders.has(name))).toEqual([]);
     }
     fs.rmSync(workspace.volume, { recursive: true });
-  }), { numRuns: 250 });
+  }), { numRuns: 120 });
 });
 
 test('the same set again fetches nothing and changes nothing, whatever the user did', () => {
@@ -161,5 +161,5 @@ test('the same set again fetches nothing and changes nothing, whatever the user 
     expect([again?.applied.written, again?.applied.replaced, again?.applied.removed, again?.applied.directoriesMade, again?.applied.directoriesRemoved].flat()).toEqual([]);
     expect(visible(workspace.volume)).toEqual(before);
     fs.rmSync(workspace.volume, { recursive: true });
-  }), { numRuns: 100 });
+  }), { numRuns: 50 });
 });

@@ -152,15 +152,27 @@ export class DeliveryWorld {
     await tx(this.database, async (trx) => { await foldRecords(trx, [event]); });
   }
 
-  /** Delivers until nothing is due now. Returns how many claims that took. */
+  /**
+   * Delivers until nothing is due now. A service that was slow for a moment (the machine is shared) is asked again at once
+   * instead of after the backoff; every other failure waits as it does in the worker. Returns how many claims that took.
+   */
   async settle(deps: DeliveryDeps = this.deps): Promise<number> {
     for (let hasMore = true; hasMore;) hasMore = await wakeNextPage(this.database);
     for (let claims = 0; ; claims += 1) {
-      const claimed = await this.claim();
+      const claimed = (await this.claim()) ?? (await this.#claimUnwell());
       if (claimed === undefined) return claims;
       if (claims > 20) throw new Error('the workspaces never come to rest');
       await deliver(deps, claimed, silentLogger);
     }
+  }
+
+  async #claimUnwell(): Promise<Claim | undefined> {
+    await this.database.raw(
+      `update pending set at = clock_timestamp() where tries between 1 and 5 and exists (
+         select from attempts a where a.workspace_id = pending.workspace_id and a.attempt = pending.attempt
+           and a.outcome = 'failed' and a.code in ('UNAVAILABLE', 'UPSTREAM'))`,
+    );
+    return await this.claim();
   }
 
   async claim(leaseMs = 60_000): Promise<Claim | undefined> {

@@ -1,5 +1,5 @@
 import type { Kafka, Message } from 'kafkajs';
-import { expect, inject } from 'vitest';
+import { expect, inject, vi } from 'vitest';
 
 import { createKafka } from '../../adapters/kafka/client.ts';
 import { createRegistry } from '../../adapters/kafka/registry.ts';
@@ -42,6 +42,9 @@ export interface RunningConsumer {
   stop(): Promise<void>;
 }
 
+/** What tells a consumer's positions from another's. */
+export type NamedConsumer = Pick<ConsumerDefinition, 'name' | 'topic'>;
+
 /** Database, topics, schemas and a producer, all of this file alone. */
 export interface TestPipeline extends TestDatabase {
   readonly isolated: Isolated;
@@ -53,7 +56,9 @@ export interface TestPipeline extends TestDatabase {
   publishRaw(topic: TopicName, messages: Message[]): Promise<void>;
   run<T extends TopicName>(definition: ConsumerDefinition<T>, overrides?: Partial<RunConsumerOptions>): RunningConsumer;
   /** Resolves when the consumer's stored positions are at the end of its topic. */
-  settled(definition: ConsumerDefinition, deadlineMs?: number): Promise<void>;
+  settled(definition: NamedConsumer, deadlineMs?: number): Promise<void>;
+  /** The offset that the next record will get, by partition. */
+  logEnds(topic: TopicName): Promise<Map<number, number>>;
   /** Records in the topic. */
   logLength(topic: TopicName): Promise<number>;
 }
@@ -68,12 +73,16 @@ export async function startPipeline(): Promise<TestPipeline> {
   const admin = kafka.admin();
   await admin.connect();
   await applyTopics({ admin, prefix: isolated.topicPrefix, replicationFactor: 1 });
-  const producer = kafka.producer({ allowAutoTopicCreation: false });
+  // Idempotent, so that a retry against a young topic does not write a record twice.
+  const producer = kafka.producer({ allowAutoTopicCreation: false, idempotent: true });
   await producer.connect();
   const running = new Set<RunningConsumer>();
 
-  const ends = async (topic: TopicName): Promise<Map<number, number>> =>
-    new Map((await admin.fetchTopicOffsets(isolated.topicPrefix + topic)).map(({ partition, high }) => [partition, Number(high)]));
+  const ends = async (topic: TopicName): Promise<Map<number, number>> => {
+    // A young topic's leader may still be changing.
+    const offsets = await vi.waitFor(async () => await admin.fetchTopicOffsets(isolated.topicPrefix + topic), { timeout: 10_000, interval: 50 });
+    return new Map(offsets.map(({ partition, high }) => [partition, Number(high)]));
+  };
 
   return {
     database,
@@ -83,7 +92,10 @@ export async function startPipeline(): Promise<TestPipeline> {
     async publish(...events) {
       const encoded = await Promise.all(events.map(async (event) => ({ topic: topicOf(event.type), message: { key: keyOf(event), value: await codec.encode(event) } })));
       for (const [topic, messages] of Map.groupBy(encoded, ({ topic }) => topic)) {
-        await producer.send({ topic: isolated.topicPrefix + topic, acks: -1, messages: messages.map(({ message }) => message) });
+        // A request is one batch a partition, and a batch is at most a message's size.
+        for (let from = 0; from < messages.length; from += 500) {
+          await producer.send({ topic: isolated.topicPrefix + topic, acks: -1, messages: messages.slice(from, from + 500).map(({ message }) => message) });
+        }
       }
     },
     async publishRaw(topic, messages) {
@@ -115,6 +127,7 @@ export async function startPipeline(): Promise<TestPipeline> {
         return rows.map(({ partition, position }) => [partition, position]);
       }, { timeout: deadlineMs, interval: 25 }).toEqual(wanted.toSorted(([a], [b]) => a - b));
     },
+    logEnds: ends,
     async logLength(topic) {
       return [...(await ends(topic)).values()].reduce((sum, end) => sum + end, 0);
     },

@@ -1,0 +1,58 @@
+import type { Config, SettingName } from '../process/config.ts';
+import { Failure } from '../process/failure.ts';
+import { runTogether } from '../process/lifecycle.ts';
+import { createLogger, type Logger } from '../process/log.ts';
+import { settingsOf, wireDeliveries, wireEntitlements, wireExpiry, wireRelay, wireWorkspaces, type Wired } from '../wire.ts';
+import { command } from './command.ts';
+import { readSettings } from './settings.ts';
+
+const roles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry'] as const;
+export type RoleName = (typeof roles)[number];
+
+/** What all roles together ask for. */
+export type RoleConfig = Config<(typeof settingsOf)[RoleName][number]>;
+
+const wireOne: Readonly<Record<RoleName, (config: RoleConfig, log: Logger) => Wired>> = {
+  entitlements: wireEntitlements,
+  workspaces: wireWorkspaces,
+  deliveries: wireDeliveries,
+  relay: wireRelay,
+  expiry: wireExpiry,
+};
+
+/** Opens roles; `log` makes the log of each. Whoever calls ends them. */
+export function wireRoles(names: readonly RoleName[], config: RoleConfig, log: (role: string) => Logger): Wired[] {
+  return names.map((name) => wireOne[name](config, log(name)));
+}
+
+export const runCommand = command({
+  usage: 'run',
+  summary: 'Run roles of the pipeline until they are told to stop',
+  examples: [
+    ['run', 'all roles in one process'],
+    ['run --role deliveries', 'one more worker: roles scale by starting more of them'],
+    ['run --role relay --database postgres://billing@db/billing', 'the relay of the outbox in the database of a producer'],
+  ],
+  options: (yargs) => yargs
+    .option('role', { choices: ['all', ...roles] as const, array: true, default: ['all'] as const, describe: 'Which role; may be repeated' })
+    .option('database', { type: 'string', describe: 'For the relay: the database whose outbox it publishes, instead of WAYBILL_DATABASE_URL' })
+    .option('schema', { type: 'string', describe: 'For the relay: the schema in that database, instead of WAYBILL_DATABASE_SCHEMA' }),
+  run: async ({ role, database, schema }, { output, signal }) => {
+    const wanted: readonly string[] = role;
+    const names = wanted.includes('all') ? roles : roles.filter((name) => wanted.includes(name));
+    if ((database !== undefined || schema !== undefined) && names.join() !== 'relay') {
+      throw new Failure('input', 'USAGE', '--database and --schema are for `--role relay` alone: every other role works on WAYBILL_DATABASE_URL');
+    }
+    const settings: SettingName[] = [...new Set([...names.flatMap((name): readonly SettingName[] => settingsOf[name]), 'logLevel' as const])];
+    const given = { ...(database !== undefined && { WAYBILL_DATABASE_URL: database }), ...(schema !== undefined && { WAYBILL_DATABASE_SCHEMA: schema }) };
+    const config = readSettings(settings, given) as RoleConfig & Config<'logLevel'>; // what the named roles ask for is there
+    const log = (name: string): Logger => createLogger(config.logLevel, name);
+    const wired = wireRoles(names, config, log);
+    try {
+      output.note(`running ${names.join(', ')}; Ctrl-C drains and stops, twice stops at once`);
+      await runTogether(wired, signal, { log: log('run') });
+    } finally {
+      await Promise.all(wired.map(async (one) => { await one[Symbol.asyncDispose](); }));
+    }
+  },
+});
