@@ -28,6 +28,7 @@ import { openDatabase, type Database } from './process/database.ts';
 import type { Runnable } from './process/lifecycle.ts';
 import type { Logger } from './process/log.ts';
 import type { CatalogueLookup } from './producers/check-items.ts';
+import type { ReadAssetsOptions } from './producers/client.ts';
 import { runRelay } from './producers/relay.ts';
 import { createCodec, type Codec } from './schemas/codec.ts';
 import { createKnownSchemas } from './schemas/known-schemas.ts';
@@ -55,6 +56,7 @@ export const settingsOf = {
   workspaces: [...database, ...kafka, ...registry],
   relay: [...database, ...kafka, ...registry],
   expiry: database,
+  feed: [...kafka, ...registry],
   deliveries: [...database, ...store, ...kms, 'fetchHosts', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'settleWindowMs', 'leaseMs'],
 } as const satisfies Record<string, readonly SettingName[]>;
 
@@ -192,6 +194,15 @@ export function wirePublishing(config: Needs<'publish'>, report: (line: string) 
 export const wireCatalogueLookup = (catalogue: Database): CatalogueLookup => ({
   findItem: async (itemId) => await findItem(catalogue, itemId),
 });
+
+/** What a reader of waybill.assets needs besides what it does with the events (producers/client.ts). */
+export function wireAssetsFeed(config: Needs<'feed'>, log: Logger, clientId: string): Pick<ReadAssetsOptions, 'kafka' | 'registry' | 'topicPrefix' | 'groupId' | 'log'> {
+  return {
+    kafka: createKafka({ brokers: config.kafkaBrokers, clientId, log }),
+    registry: createRegistry({ url: config.registryUrl, timeoutMs: config.registryTimeoutMs }),
+    topicPrefix: config.topicPrefix, groupId: `${config.topicPrefix}${clientId}`, log,
+  };
+}
 
 /** Makes the cluster's topics what schemas/topics.ts says. */
 export async function applyTopicTable(config: Needs<'topics'>, log: Logger): Promise<AppliedTopic[]> {

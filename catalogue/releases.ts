@@ -25,7 +25,7 @@ export async function approveRelease(database: Database, { itemId, version, reas
     const changed = facts.length > 0;
     return {
       result: { changed }, facts, resolvesAnew: changed,
-      audit: [{ subjectKind: 'release', subjectId: `${itemId}@${version}`, action: 'approve', outcome: changed ? 'approved' : 'unchanged', detail: { reason } }],
+      audit: changed ? [{ subjectKind: 'release', subjectId: `${itemId}@${version}`, action: 'approve', outcome: 'approved', detail: { reason } }] : [],
     };
   });
 }
@@ -43,10 +43,10 @@ export async function setChannel(
     const changed = facts.length > 0;
     return {
       result: { changed }, facts, resolvesAnew: changed,
-      audit: [{
-        subjectKind: 'item', subjectId: itemId, action: 'set channel', outcome: changed ? 'moved' : 'unchanged',
+      audit: changed ? [{
+        subjectKind: 'item', subjectId: itemId, action: 'set channel', outcome: 'moved',
         detail: { channel, version, before: entry?.channels.get(channel) ?? null, reason },
-      }],
+      }] : [],
     };
   });
 }

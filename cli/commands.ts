@@ -2,6 +2,7 @@ import { channelCommands } from './channel.ts';
 import type { Mountable } from './command.ts';
 import { deadLettersCommands } from './dead-letters.ts';
 import { deliveriesCommands } from './deliveries.ts';
+import { devCommand } from './dev.ts';
 import { doctorCommand } from './doctor.ts';
 import { explainCommand } from './explain.ts';
 import { migrateCommand } from './migrate.ts';
@@ -16,6 +17,7 @@ import { triggerCommands } from './trigger.ts';
 
 /** Every command, in the order of the help. */
 export const commands: readonly Mountable[] = [
+  devCommand,
   runCommand,
   migrateCommand,
   topicsCommands,

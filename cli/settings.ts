@@ -29,6 +29,11 @@ export function devEnvironment(connections: StackConnections, stateDir: string):
   };
 }
 
+/** Folder of the volumes of the `waybill dev` that runs in this checkout; undefined when none does. */
+export function devVolumes(): string | undefined {
+  return findRunningStack(devStateDir()) === undefined ? undefined : readSettings(['volumesRoot']).volumesRoot;
+}
+
 /**
  * The settings of a command: from the environment, and where it says nothing from the `waybill dev` of this checkout that
  * runs now, so that a second terminal needs no configuration. `given`: what the command line says, before all else.

@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto';
 
+import { makeVolume } from '../examples/control-plane/control-plane.ts';
 import { tx, type Transaction } from '../process/database.ts';
 import { purchase, revoke, type LineResult } from '../producers/billing.ts';
 import type { CatalogueLookup } from '../producers/check-items.ts';
 import { changePlugins, changeStatus, changeTemplate, provisionWorkspace, startEpoch, type RecordResult } from '../producers/control-plane.ts';
+import { parseWorkspaceId } from '../schemas/ids.ts';
 import { runtimeIds } from '../schemas/runtimes.ts';
 import { settingsOf, wireCatalogueLookup, wireDatabase } from '../wire.ts';
 import { Failure } from '../process/failure.ts';
 import { command, group } from './command.ts';
 import { databaseOf } from './migrate.ts';
 import type { Output } from './output.ts';
-import { readSettings } from './settings.ts';
+import { devVolumes, readSettings } from './settings.ts';
 
 /** One change in billing's own transaction, through billing's library. */
 async function asBilling(change: (trx: Transaction) => Promise<LineResult>, output: Output): Promise<void> {
@@ -90,7 +92,7 @@ const revokeCommand = command({
 
 const provisionCommand = command({
   usage: 'provision',
-  summary: 'The control plane provisions a workspace',
+  summary: 'The control plane provisions a workspace; where `waybill dev` runs, with an empty volume',
   examples: [['trigger provision --org 7c9e6679-7425-40de-944b-e07fc1f90ae7 --template seo-agent --plugin brand-voice', 'a new workspace, booting']],
   options: (yargs) => yargs
     .option('org', { type: 'string', describe: 'The tenant; a new one when left out' })
@@ -98,9 +100,11 @@ const provisionCommand = command({
     .option('runtime', { choices: runtimeIds, default: 'claude-code', describe: 'The engine' })
     .option('template', { type: 'string', describe: 'The template; none when left out' })
     .option('plugin', { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'A plugin; may be repeated' }),
-  run: async ({ org, workspace: id, runtime, template, plugin }, { output }) => {
+  run: async ({ org, workspace: id = randomUUID(), runtime, template, plugin }, { output }) => {
+    const volumes = devVolumes();
+    if (volumes !== undefined) await makeVolume(volumes, parseWorkspaceId(id));
     await asControlPlane(async (trx, catalogue) => await provisionWorkspace(trx, catalogue, {
-      workspace_id: id ?? randomUUID(), org_id: org ?? randomUUID(), runtime, template: template ?? null, plugins: plugin,
+      workspace_id: id, org_id: org ?? randomUUID(), runtime, template: template ?? null, plugins: plugin,
     }), output);
   },
 });

@@ -30,6 +30,8 @@ const fetchBytesMax = 1024 * 1024;
 const heartbeatMs = 2_000;
 /** Offsets in Kafka are for lag tools only; ours stand in the database. */
 const commitEveryMs = 1_000;
+/** Longest wait for kafkajs to let go: more than a batch that waits for a lock, less than a supervisor's patience. */
+const disconnectMs = 15_000;
 /** Pauses after the first, second, … failure in a row. */
 const pausesMs = [100, 250, 500, 1_000, 2_000, 5_000];
 
@@ -110,7 +112,13 @@ class ConsumerRun<T extends TopicName> {
     } finally {
       this.#ended = true;
       signal.removeEventListener('abort', stop);
-      await this.#consumer.disconnect().catch(() => undefined);
+      // A broker that went silent must not keep the process from ending; what is uncommitted is nobody's loss.
+      const waiting = new AbortController();
+      await Promise.race([
+        this.#consumer.disconnect().catch(() => undefined),
+        sleep(disconnectMs, undefined, { signal: waiting.signal }).catch(() => undefined),
+      ]);
+      waiting.abort();
     }
   }
 

@@ -5,7 +5,8 @@ import type { Transaction } from '../process/database.ts';
 import { deriveEventId, type Sha256 } from '../schemas/ids.ts';
 import type { DeliveredItem, RestartReason, RevocationEffect } from '../schemas/generated/events.ts';
 import type { EventTypeOn, TypedEvent } from '../schemas/topics.ts';
-import type { Lapse, Outcome } from './decide.ts';
+import type { Outcome } from './decide.ts';
+import type { Lapse } from './forbidden.ts';
 import type { DeliveryPlan, PlannedRelease } from './resolve-template-assets.ts';
 
 /**
@@ -73,12 +74,11 @@ export class Announcer {
     }
   }
 
-  /** `notBefore` in milliseconds since the epoch. */
-  async restartRequested(told: { setDigest: Sha256; notBefore: number; reason: RestartReason }): Promise<void> {
-    const { setDigest, notBefore, reason } = told;
+  /** Said when it is due: settle window and cap are over (C11). */
+  async restartRequested(setDigest: Sha256, reason: RestartReason): Promise<void> {
     await this.#say({
       type: 'RestartRequested',
-      event: { ...this.#next(), epoch: this.#plan.workspace.epoch, set_digest: setDigest, not_before: notBefore, reason },
+      event: { ...this.#next(), epoch: this.#plan.workspace.epoch, set_digest: setDigest, not_before: this.#occurredAt, reason },
     });
   }
 

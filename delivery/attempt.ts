@@ -1,35 +1,25 @@
-import { readArchive } from '../catalogue/archive.ts';
-import type { ReleaseLimits } from '../catalogue/limits.ts';
-import type { ByteBudget } from '../process/byte-budget.ts';
-import { tx, type Database } from '../process/database.ts';
-import { Failure } from '../process/failure.ts';
+import { appendAudit } from '../process/audit.ts';
+import { tx } from '../process/database.ts';
+import { asFailure, Failure } from '../process/failure.ts';
 import { deferClaim, type Claim } from '../process/pending.ts';
-import { closeAttempts, raiseAttemptNumbers, readAsides, readReceipts } from './delivery-rows.ts';
-import { finish, finishParked, type Delivered } from './finish.ts';
-import { grantFetch } from './grant.ts';
+import { buildLacking, type BuildDeps } from './build-release.ts';
+import type { Decision } from './decide.ts';
+import { closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, type Receipts } from './delivery-rows.ts';
+import { finish, finishParked } from './finish.ts';
+import { nameOf } from './park.ts';
 import { permit } from './permit.ts';
-import { planApply } from './plan-apply.ts';
-import { filesOf, type DeliveryPlan, type PlannedFile, type PlannedRelease, type ResolveOptions } from './resolve-template-assets.ts';
-import { fetchSealed, type ArtifactFetcher } from './sources/brokered.ts';
-import type { ObjectSigner } from './sources/object-signer.ts';
+import { finishRemoval } from './removal.ts';
+import { filesOf, type DeliveryPlan } from './resolve-template-assets.ts';
 import { recordStaged } from './staged.ts';
-import { startAttempt } from './start.ts';
-import { unsealRelease, type Unsealer } from './unseal.ts';
-import type { AsideRecord, DigestsByPath, Inspection, Survey, VolumeWork } from './volume-port.ts';
+import { startAttempt, type StartOptions } from './start.ts';
+import { planApply } from './volume/plan-apply.ts';
+import type { Applied, AsideRecord, DigestsByPath, Inspection, Survey, WantedFile } from './volume/volume-work.ts';
 import type { Step } from './while-planned.ts';
 
-export interface DeliveryDeps {
-  readonly database: Database;
-  readonly volumes: VolumeWork;
+export interface DeliveryDeps extends BuildDeps {
   /** Absolute path of the volume of a workspace on this host. */
   readonly volumeOf: (workspaceId: string) => string;
-  readonly signer: ObjectSigner;
-  readonly fetcher: ArtifactFetcher;
-  readonly unsealer: Unsealer;
-  readonly limits: ReleaseLimits;
-  /** Bounds the ciphertext and plaintext in memory. */
-  readonly budget: ByteBudget;
-  readonly options: ResolveOptions & { readonly settleWindowMs: number };
+  readonly options: StartOptions;
 }
 
 /** Known digests of earlier baselines per path; catalogued with the adoption of existing workspaces (C8). */
@@ -43,29 +33,33 @@ const noBaselines: DigestsByPath = new Map();
 export async function runAttempt(deps: DeliveryDeps, claim: Claim): Promise<DeliveryPlan | undefined> {
   const plan = await startAttempt(deps.database, claim, deps.options);
   if (plan === undefined) return undefined;
-  const work = new AttemptOnVolume(deps, plan, claim.tries + 1);
+  const attempt = new Attempt(deps, plan, claim.tries + 1);
   try {
-    await work.run();
+    await attempt.run();
   } catch (error) {
-    await work.abandon();
+    await attempt.abandon();
     throw error;
   }
   return plan;
 }
 
-class AttemptOnVolume {
+class Attempt {
   readonly #deps: DeliveryDeps;
   readonly #plan: DeliveryPlan;
   readonly #tries: number;
   readonly #volume: string;
+  readonly #wanted: readonly WantedFile[];
+  #receipts: Receipts = { files: [], directories: [] };
   #record: AsideRecord | null = null;
   #isFenced = false;
 
+  /** Reads the files of the plan, and with them verifies the manifests: may throw INTEGRITY_FAILED. */
   constructor(deps: DeliveryDeps, plan: DeliveryPlan, tries: number) {
     this.#deps = deps;
     this.#plan = plan;
     this.#tries = tries;
     this.#volume = deps.volumeOf(plan.workspace.workspaceId);
+    this.#wanted = filesOf(plan);
   }
 
   async run(): Promise<void> {
@@ -77,142 +71,174 @@ class AttemptOnVolume {
       return;
     }
     const adopted = await this.#fence(inspection);
-    if (adopted === undefined) return;
-
+    if (adopted === 'superseded') return;
+    this.#receipts = await tx(database, async (trx) => await readReceipts(trx, plan.workspace.workspaceId));
     switch (plan.decision.act) {
       case 'park':
         await this.#settle(await finishParked(database, plan, this.#tries, options));
         return;
       case 'confirm':
-        await this.#settle(await finish(database, plan, await this.#probe([], []), options));
+        await this.#confirm();
         return;
       case 'stage':
         await this.#stage(adopted);
         return;
       case 'boot':
-        await this.#boot(adopted);
+        await this.#boot(plan.decision, adopted);
+        return;
+      case 'remove':
+        await this.#remove(plan.decision);
+        return;
+      case 'ask':
+        throw new Failure('fault', 'FAULT', 'a restart is asked for in the transaction of start');
     }
   }
 
-  /** After a failure: our tree goes, so that no plaintext waits for the next try (I9). */
+  /**
+   * After a failure: our tree goes, so that no plaintext waits for the next try (I9). When that fails too, the attempt stays
+   * open, and the next one discards what it left; the caller's failure is the one to tell.
+   */
   async abandon(): Promise<void> {
-    if (this.#isFenced) await this.#settle('replan');
+    if (!this.#isFenced) return;
+    try {
+      await this.#settle('replan');
+    } catch (error) {
+      if (asFailure(error).kind === 'fault') throw error;
+    }
   }
 
-  /** Files that the earlier staged tree had and that are now in ours; undefined when a later attempt has taken over. */
-  async #fence(inspection: Inspection): Promise<ReadonlySet<string> | undefined> {
+  /** Paths whose staged file of an earlier attempt is in our tree now. */
+  async #fence(inspection: Inspection): Promise<ReadonlySet<string> | 'superseded'> {
     const { database, volumes } = this.#deps;
-    const plan = this.#plan;
-    const asides = await tx(database, async (trx) => await readAsides(trx, inspection.attempts));
-    const { staged } = plan.delivery;
-    const adopt = staged === null || plan.decision.act === 'park' ? undefined : { attempt: staged.attempt, files: filesOf(plan) };
-    const fenced = await volumes.fence({ volume: this.#volume, attempt: plan.attempt, asides, adopt });
-    if (fenced.kind === 'superseded') return undefined;
+    const { attempt, delivery: { staged }, workspace: { workspaceId, orgId } } = this.#plan;
+    const asides = await tx(database, async (trx) => await readAsides(trx, workspaceId, inspection.attempts));
+    const adopt = staged === null || this.#wanted.length === 0 ? undefined : { attempt: staged.attempt, files: this.#wanted };
+    const fenced = await volumes.fence({ volume: this.#volume, attempt, asides, adopt });
+    if (fenced.kind === 'superseded') return 'superseded';
     this.#isFenced = true;
-    await tx(database, async (trx) => { await closeAttempts(trx, plan.workspace.workspaceId, { upTo: plan.attempt - 1 }); });
+    const { returned, kept } = fenced;
+    await tx(database, async (trx) => {
+      await closeAttempts(trx, workspaceId, { upTo: attempt - 1 });
+      if (returned.length + kept.length === 0) return;
+      // Files of the user that an earlier attempt had moved: where they are now (C8).
+      await appendAudit(trx, [{
+        subjectKind: 'workspace', subjectId: workspaceId, orgId, action: 'fence', outcome: 'rescued', attempt,
+        detail: { returned: returned.slice(0, 100), kept: kept.slice(0, 100) },
+      }]);
+    });
     return new Set(fenced.adopted);
   }
 
   async #stage(adopted: ReadonlySet<string>): Promise<void> {
     const { database, options } = this.#deps;
-    const { survey } = await this.#survey();
-    const built = await this.#build(survey, adopted);
-    if (built === 'done') {
-      const step = await recordStaged(database, this.#plan, options.settleWindowMs, options);
-      if (step === 'done') return;
-      await this.#settle(step);
-    } else {
-      await this.#settle(built);
-    }
+    const built = await buildLacking(this.#deps, this.#plan, this.#volume, await this.#survey(this.#wanted, this.#receiptDigests(), []), adopted);
+    const step = built === 'done' ? await recordStaged(database, this.#plan, options.settleWindowMs, options) : built;
+    // A staged tree stays where it is, for the boot to come.
+    if (step !== 'done') await this.#settle(step);
   }
 
-  async #boot(adopted: ReadonlySet<string>): Promise<void> {
-    const { database, options, volumes } = this.#deps;
+  async #boot(decision: Extract<Decision, { act: 'boot' }>, adopted: ReadonlySet<string>): Promise<void> {
+    const { database, options } = this.#deps;
     const plan = this.#plan;
-    const { survey, receipts, directories } = await this.#survey();
-    const built = await this.#build(survey, adopted);
-    if (built !== 'done') {
-      await this.#settle(built);
+    const names = new Set(decision.denied.map(nameOf));
+    const denied = this.#receipts.files.filter((receipt) => names.has(nameOf(receipt))).map((receipt) => receipt.path);
+    const receipts = this.#receiptDigests();
+    const survey = await this.#survey(this.#wanted, receipts, denied);
+    const built = await buildLacking(this.#deps, plan, this.#volume, survey, adopted);
+    const applied = built === 'done' ? await this.#permitAndApply(this.#wanted, receipts, survey, denied) : built;
+    if (typeof applied === 'string') {
+      await this.#settle(applied);
       return;
     }
-    const wanted = filesOf(plan);
-    const record = planApply({ attempt: plan.attempt, wanted, receipts, known: noBaselines, survey, directories, denied: [] });
-    const permitted = await permit(database, plan, record, options);
-    if (permitted !== 'done') {
-      await this.#settle(permitted);
-      return;
-    }
-    this.#record = record;
-    const applied = await volumes.apply({ volume: this.#volume, attempt: plan.attempt, record, wanted });
-    if (applied.kind === 'superseded') return;
     if (applied.lacking.length > 0) {
       await this.#tryAgainNow();
       return;
     }
     const kept = applied.kept.flatMap((file) => (file.path === null ? [] : [file.path])).toSorted();
-    const delivered = await this.#probe(kept, applied.directories);
-    await this.#settle(await finish(database, plan, delivered, options));
-  }
-
-  async #survey(): Promise<{ survey: Survey; receipts: DigestsByPath; directories: string[] }> {
-    const { database, volumes } = this.#deps;
-    const { receipts, directories } = await tx(database, async (trx) => await readReceipts(trx, this.#plan.workspace.workspaceId));
-    const survey = await volumes.survey({ volume: this.#volume, wanted: filesOf(this.#plan), receipts, known: noBaselines, directories });
-    return { survey, receipts, directories };
-  }
-
-  /** Fetches the releases of which a file is lacking, and builds exactly what is lacking into our tree. */
-  async #build(survey: Survey, adopted: ReadonlySet<string>): Promise<Step> {
-    const lacking = new Set(survey.wanted.filter(({ path, state }) => (state === 'absent' || state === 'ours') && !adopted.has(path)).map(({ path }) => path));
-    for (const release of this.#plan.releases) {
-      const files = release.plannedFiles.filter((file) => lacking.has(file.path));
-      if (files.length === 0) continue;
-      const bytes = release.ciphertextBytes + 2 * release.archiveBytes;
-      const step = await this.#deps.budget.spend(bytes, async () => await this.#buildRelease(release, files));
-      if (step !== 'done') return step;
-    }
-    return 'done';
-  }
-
-  async #buildRelease(release: PlannedRelease, files: readonly PlannedFile[]): Promise<Step> {
-    const { fetcher, limits, unsealer, volumes } = this.#deps;
-    const grant = await grantFetch(this.#deps, this.#plan, release, this.#deps.options);
-    if (typeof grant === 'string') return grant;
-    const { archive } = await unsealRelease(unsealer, release, await fetchSealed(fetcher, grant), limits);
-    const byArchivePath = new Map(files.map((file) => [file.archivePath, file]));
-    const staged = [...readArchive(archive, release.signed.files)].flatMap(({ path, bytes }) => {
-      const file = byArchivePath.get(path);
-      return file === undefined ? [] : [{ path: file.path, sha256: file.sha256, executable: file.executable, bytes }];
-    });
-    const built = await volumes.build({ volume: this.#volume, attempt: this.#plan.attempt, files: staged });
-    return built.kind === 'superseded' ? 'superseded' : 'done';
-  }
-
-  /** Reads every file of the set as a boot would; what is neither wanted nor the user's is not ready (C9). */
-  async #probe(kept: readonly string[], directories: readonly string[]): Promise<Delivered> {
-    const wanted = filesOf(this.#plan);
-    const probed = await this.#deps.volumes.probe({ volume: this.#volume, files: wanted });
-    const users = new Set(kept);
-    const odd = probed.find((file) => file.state !== 'ok' && !users.has(file.path));
+    const odd = (await this.#probe()).find((file) => !kept.includes(file.path));
     if (odd !== undefined) {
-      throw new Failure('subject', 'MISSING_ASSETS', `the probe found ${odd.path} ${odd.state}; somebody changed it meanwhile`);
+      throw new Failure('subject', 'MISSING_ASSETS', `The probe found ${odd.path} ${odd.state} right after it was delivered: somebody changed it meanwhile`);
     }
-    return { kept, directories, attempts: this.#tries };
+    await this.#settle(await finish(database, plan, { kept, directories: applied.directories, attempts: this.#tries }, options));
   }
 
-  /** The folder of this attempt is put in order and the attempt closed; a superseded one has no folder any more. */
+  /** Only the releases that have to go are touched. */
+  async #remove(decision: Extract<Decision, { act: 'remove' }>): Promise<void> {
+    const { database, options } = this.#deps;
+    const names = new Set(decision.releases.map(nameOf));
+    const paths = [...new Set(this.#receipts.files.filter((receipt) => names.has(nameOf(receipt))).map((receipt) => receipt.path))];
+    const receipts = new Map([...this.#receiptDigests()].filter(([path]) => paths.includes(path)));
+    const denied = decision.lapses.length > 0 ? paths : [];
+    const survey = await this.#survey([], receipts, denied);
+    const applied = await this.#permitAndApply([], receipts, survey, denied);
+    if (typeof applied === 'string') {
+      await this.#settle(applied);
+      return;
+    }
+    await this.#settle(await finishRemoval(database, this.#plan, { paths, directories: applied.directories, kept: applied.kept.length }, options));
+  }
+
+  /** The workspace is online: what is not ours any more is the user's; what is missing is drift. */
+  async #confirm(): Promise<void> {
+    const { database, options } = this.#deps;
+    const odd = await this.#probe();
+    const missing = odd.find((file) => file.state === 'missing');
+    if (missing !== undefined) throw new Failure('subject', 'MISSING_ASSETS', `The probe found ${missing.path} missing: it is delivered again at the next boot`);
+    const kept = odd.map((file) => file.path).toSorted();
+    await this.#settle(await finish(database, this.#plan, { kept, directories: this.#receipts.directories, attempts: this.#tries }, options));
+  }
+
+  async #permitAndApply(
+    wanted: readonly WantedFile[], receipts: DigestsByPath, survey: Survey, denied: readonly string[],
+  ): Promise<Applied | Exclude<Step, 'done'>> {
+    const { database, options, volumes } = this.#deps;
+    const { attempt } = this.#plan;
+    const { directories } = this.#receipts;
+    const record = planApply({ attempt, wanted, receipts, known: noBaselines, survey, directories, denied });
+    const permitted = await permit(database, this.#plan, record, options);
+    if (permitted !== 'done') return permitted;
+    this.#record = record;
+    const applied = await volumes.apply({ volume: this.#volume, attempt, record, wanted });
+    return applied.kind === 'superseded' ? 'superseded' : applied;
+  }
+
+  #receiptDigests(): DigestsByPath {
+    return digestsByPath(this.#receipts.files);
+  }
+
+  async #survey(wanted: readonly WantedFile[], receipts: DigestsByPath, denied: readonly string[]): Promise<Survey> {
+    const { directories } = this.#receipts;
+    return await this.#deps.volumes.survey({ volume: this.#volume, wanted, receipts, known: noBaselines, directories, denied });
+  }
+
+  /** Reads every file of the set as a boot would (C9). Out: those that are not the wanted ones. */
+  async #probe() {
+    const probed = await this.#deps.volumes.probe({ volume: this.#volume, files: this.#wanted });
+    return probed.filter((file) => file.state !== 'ok');
+  }
+
+  /**
+   * The folder of this attempt is put in order and the attempt closed; a superseded one has no folder any more. Earlier
+   * releases of items that are still wanted may be held: their copies wait for the next fence, which rescues what a late
+   * writer did to them; all other copies go now (I9).
+   */
   async #settle(step: Step): Promise<void> {
     if (step === 'superseded') return;
     const { database, volumes } = this.#deps;
-    const plan = this.#plan;
-    const mayHold = filesOf(plan).map((file) => file.sha256);
-    await volumes.settle({ volume: this.#volume, attempt: plan.attempt, record: this.#record, mayHold: step === 'done' ? mayHold : [] });
-    await tx(database, async (trx) => { await closeAttempts(trx, plan.workspace.workspaceId, { upTo: plan.attempt }); });
+    const { attempt, decision, wanted, workspace: { workspaceId } } = this.#plan;
+    const items = new Set(wanted.items.map((item) => item.itemId));
+    const held = this.#receipts.files.filter((receipt) => items.has(receipt.itemId));
+    const mayHold = step === 'done' && decision.act !== 'remove' ? [...this.#wanted, ...held].map((file) => file.sha256) : [];
+    await volumes.settle({ volume: this.#volume, attempt, record: this.#record, mayHold });
+    await tx(database, async (trx) => { await closeAttempts(trx, workspaceId, { upTo: attempt }); });
   }
 
   /** The volume has seen higher numbers than the database gives: it was restored to an earlier point (I26). */
   async #claimAgain(highest: number): Promise<void> {
-    await tx(this.#deps.database, async (trx) => { await raiseAttemptNumbers(trx, highest); });
+    const isRaised = await tx(this.#deps.database, async (trx) => await raiseAttemptNumbers(trx, highest));
+    if (!isRaised) {
+      throw new Failure('subject', 'UNSUPPORTED_VOLUME', `The volume has a folder .waybill/attempts/${highest}, which no attempt made: remove it`);
+    }
     await this.#tryAgainNow();
   }
 

@@ -1,6 +1,7 @@
 import type { Code } from '../schemas/codes.ts';
-import type { DeliveryMode, EntitlementEnd, WorkspaceStatus } from '../schemas/generated/events.ts';
-import type { ItemId, OrgId, RuntimeId, Sha256, Version, WorkspaceId } from '../schemas/ids.ts';
+import type { DeliveryMode, WorkspaceStatus } from '../schemas/generated/events.ts';
+import type { ItemId, OrgId, RuntimeId, Sha256, WorkspaceId } from '../schemas/ids.ts';
+import type { Lapse, ReleaseRef } from './forbidden.ts';
 import { setDigest, type WantedSet } from './wanted-set.ts';
 
 /** The current record of a workspace, as the fold keeps it. */
@@ -18,9 +19,7 @@ export interface WorkspaceState {
 }
 
 /** One release that a workspace holds or is to hold. */
-export interface HeldRelease {
-  readonly itemId: ItemId;
-  readonly version: Version;
+export interface HeldRelease extends ReleaseRef {
   readonly archiveSha256: Sha256;
 }
 
@@ -56,14 +55,7 @@ export interface DeliveryState {
   /** An earlier attempt ended without settling its folder: plaintext may lie there (I9). */
   readonly residue: boolean;
   /** Releases that receipts name: what may be on the volume, whatever `present` says. */
-  readonly held: readonly { readonly itemId: ItemId; readonly version: Version }[];
-}
-
-/** Something that the workspace holds and has lost its entitlement to, with the reason that acts (C13). */
-export interface Lapse {
-  readonly itemId: ItemId;
-  readonly version: Version;
-  readonly reason: EntitlementEnd;
+  readonly held: readonly ReleaseRef[];
 }
 
 /**
@@ -71,7 +63,9 @@ export interface Lapse {
  * - park: nothing goes live; the row goes, any wake brings it back. `discards`: a staged tree that is no longer wanted,
  *   or what a dead attempt left, goes first, because it is plaintext (I9).
  * - boot: the workspace waits in this epoch; bring the files to the wanted set and say so.
- * - stage: the workspace is online; prepare the whole change and ask for a restart.
+ * - stage: the workspace is online; prepare the whole change.
+ * - ask: the whole change is staged; ask for the restart once the settle window and the cap allow it.
+ * - remove: something has to go now, whatever the workspace does: what is forbidden, or everything of a removed workspace.
  * - confirm: the workspace is online and holds the wanted set, but that is not what was said last: probe, and say so.
  */
 export type Decision =
@@ -82,9 +76,16 @@ export type Decision =
       readonly lapses: readonly Lapse[];
       readonly discards: boolean;
     }
-  | { readonly act: 'boot'; readonly outcome: Outcome; readonly lapses: readonly Lapse[] }
+  | { readonly act: 'boot'; readonly outcome: Outcome; readonly lapses: readonly Lapse[]; readonly denied: readonly ReleaseRef[] }
   | { readonly act: 'confirm'; readonly outcome: Outcome }
-  | { readonly act: 'stage'; readonly reason: 'changed' | 'revoked'; readonly lapses: readonly Lapse[] };
+  | { readonly act: 'stage' | 'ask'; readonly reason: 'changed' | 'revoked'; readonly lapses: readonly Lapse[] }
+  | {
+      readonly act: 'remove';
+      readonly releases: readonly ReleaseRef[];
+      /** What is said of them. Empty for a workspace that was removed; otherwise nothing of them is put back, whoever changed it. */
+      readonly lapses: readonly Lapse[];
+      readonly asksForRestart: boolean;
+    };
 
 /** Reasons that wait for the next boot by themselves; the others ask for a restart now (C13). */
 const waitsForBoot = new Set<Lapse['reason']>(['expired', 'non_payment']);
@@ -93,7 +94,9 @@ const waitsForBoot = new Set<Lapse['reason']>(['expired', 'non_payment']);
  * Decides what the next attempt does, from what is wanted, what is known to be there and what was said last. Pure: the
  * same answer at *start*, *permit* and *finish* is what lets an attempt go on (A8, C7).
  */
-export function decideDelivery(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): Decision {
+export function decideDelivery(
+  workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet, forbidden: readonly Lapse[],
+): Decision {
   const parked = (told: { outcome?: Outcome; lapses?: readonly Lapse[] } = {}): Decision => ({
     act: 'park',
     code: told.outcome?.code ?? null,
@@ -103,15 +106,20 @@ export function decideDelivery(workspace: WorkspaceState, delivery: DeliveryStat
   });
   // Boxes fetch for themselves through the broker.
   if (workspace.deliveryMode !== 'volume') return parked();
+  const isBoot = workspace.status === 'provisioning' && !isReadySaid(workspace, delivery);
+  if (forbidden.length > 0 && !isBoot) {
+    return { act: 'remove', releases: forbidden, lapses: forbidden, asksForRestart: workspace.status === 'online' };
+  }
   switch (workspace.status) {
     case 'provisioning':
-      return decideBoot(workspace, delivery, wanted) ?? parked(refusedOf(workspace, delivery, wanted));
+      return decideBoot(workspace, delivery, wanted, forbidden) ?? parked(refusedOf(workspace, delivery, wanted));
     case 'online':
       return decideOnline(workspace, delivery, wanted, parked);
+    case 'removed':
+      return delivery.held.length === 0 ? parked() : { act: 'remove', releases: delivery.held, lapses: [], asksForRestart: false };
     case 'paused':
     case 'hibernated':
     case 'failed':
-    case 'removed':
     case 'unknown':
       return parked();
   }
@@ -123,12 +131,15 @@ function isReadySaid({ epoch, generation }: WorkspaceState, { announced }: Deliv
 }
 
 /** Undefined: nothing on the volume changes. */
-function decideBoot(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): Decision | undefined {
+function decideBoot(
+  workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet, forbidden: readonly Lapse[],
+): Decision | undefined {
   if (isReadySaid(workspace, delivery)) return undefined;
   const nothingToDo = wanted.items.length === 0 && delivery.held.length === 0 && delivery.applying === null;
   const outcome = outcomeOf(workspace, wanted);
   if (outcome.kind === 'rejected' && nothingToDo) return undefined;
-  return { act: 'boot', outcome, lapses: lapsesOf(knownPresent(delivery), wanted) };
+  const lapses = lapsesOf(knownPresent(delivery), wanted).filter((lapse) => !forbidden.some((other) => other.itemId === lapse.itemId));
+  return { act: 'boot', outcome, lapses: [...lapses, ...forbidden], denied: forbidden };
 }
 
 function refusedOf(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): { outcome?: Outcome } {
@@ -153,11 +164,12 @@ function decideOnline(
   const changed = known === null || differsBeyond(known, wanted, lapses);
   if (!changed && lapses.every((lapse) => waitsForBoot.has(lapse.reason))) return parked({ lapses });
 
+  const revoked = lapses.some((lapse) => !waitsForBoot.has(lapse.reason));
+  const reason = revoked ? 'revoked' : 'changed';
+  if (delivery.staged?.setDigest !== wanted.setDigest) return { act: 'stage', reason, lapses };
   const asked = delivery.restartRequested;
   const isAsked = asked?.epoch === workspace.epoch && asked.setDigest === wanted.setDigest;
-  if (isAsked && delivery.staged?.setDigest === wanted.setDigest) return parked({ lapses });
-  const revoked = lapses.some((lapse) => !waitsForBoot.has(lapse.reason));
-  return { act: 'stage', reason: revoked ? 'revoked' : 'changed', lapses };
+  return isAsked ? parked({ lapses }) : { act: 'ask', reason, lapses };
 }
 
 /** What is on the volume, if that is known: a mixture is not, and nothing is while no receipt says otherwise. */

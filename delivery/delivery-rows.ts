@@ -1,7 +1,8 @@
 import type { Transaction } from '../process/database.ts';
 import type { ItemId, Sha256, Version, WorkspaceId } from '../schemas/ids.ts';
 import type { DeliveryState, HeldSet, Outcome, WorkspaceState } from './decide.ts';
-import type { AsideRecord, DigestsByPath } from './volume-port.ts';
+import type { RestartHistory } from './restart-window.ts';
+import type { AsideRecord, DigestsByPath } from './volume/volume-work.ts';
 
 /** A workspace whose delivery row and record are locked until the transaction ends. */
 export interface LockedWorkspace {
@@ -10,6 +11,7 @@ export interface LockedWorkspace {
   /** The attempt that the delivery row names. */
   readonly currentAttempt: number | null;
   readonly assetsVersion: number;
+  readonly restarts: RestartHistory;
 }
 
 interface DeliveryRow {
@@ -21,6 +23,8 @@ interface DeliveryRow {
   announced: Outcome | null;
   restart_requested: DeliveryState['restartRequested'];
   lapses_announced: string[];
+  restart_due_at: Date | null;
+  restarts_asked: Date[];
 }
 
 interface RecordRow {
@@ -44,7 +48,8 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
   await trx.raw('select 1 from deliveries where workspace_id = ? for update', [workspaceId]);
   await trx.raw('select 1 from workspace_records where workspace_id = ? for share', [workspaceId]);
   const { rows: [row] } = await trx.raw<{ rows: DeliveryRow[] }>(
-    `select attempt, assets_version, present, staged, applying, announced, restart_requested, lapses_announced
+    `select attempt, assets_version, present, staged, applying, announced, restart_requested, lapses_announced,
+       restart_due_at, restarts_asked
      from deliveries where workspace_id = ?`, [workspaceId],
   );
   const { rows: [record] } = await trx.raw<{ rows: RecordRow[] }>(
@@ -71,6 +76,7 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
     },
     currentAttempt: row.attempt,
     assetsVersion: row.assets_version,
+    restarts: { dueAt: row.restart_due_at?.getTime() ?? null, askedAt: row.restarts_asked.map((at) => at.getTime()) },
   };
 }
 
@@ -87,13 +93,15 @@ export interface DeliveryChange {
   announced?: Outcome;
   restartRequested?: { epoch: number; setDigest: Sha256 };
   lapsesAnnounced?: readonly string[];
+  restartDueAt?: Date | null;
+  restartsAsked?: readonly Date[];
   assetsVersion?: number;
   parkedCode?: string | null;
 }
 
 const columns: Readonly<Record<keyof DeliveryChange, string>> = {
   present: 'present', staged: 'staged', applying: 'applying', announced: 'announced', restartRequested: 'restart_requested',
-  lapsesAnnounced: 'lapses_announced', assetsVersion: 'assets_version', parkedCode: 'parked_code',
+  lapsesAnnounced: 'lapses_announced', restartDueAt: 'restart_due_at', restartsAsked: 'restarts_asked', assetsVersion: 'assets_version', parkedCode: 'parked_code',
 };
 const asJson = new Set<string>(['present', 'staged', 'applying', 'announced', 'restartRequested']);
 
@@ -123,14 +131,20 @@ export interface Receipt {
   readonly version: Version;
 }
 
-export async function readReceipts(trx: Transaction, workspaceId: WorkspaceId): Promise<{ receipts: DigestsByPath; directories: string[] }> {
-  const { rows } = await trx.raw<{ rows: { path: string; digests: Sha256[] }[] }>(
-    'select path, array_agg(sha256 order by sha256) as digests from receipts where workspace_id = ? group by path', [workspaceId],
+/** What was, or may have been, delivered to a workspace, and the folders of ours. */
+export interface Receipts {
+  readonly files: readonly Receipt[];
+  readonly directories: readonly string[];
+}
+
+export async function readReceipts(trx: Transaction, workspaceId: WorkspaceId): Promise<Receipts> {
+  const { rows: files } = await trx.raw<{ rows: Receipt[] }>(
+    'select path, sha256, item_id as "itemId", version from receipts where workspace_id = ? order by path, sha256', [workspaceId],
   );
   const { rows: directories } = await trx.raw<{ rows: { path: string }[] }>(
     'select path from receipt_directories where workspace_id = ? order by path', [workspaceId],
   );
-  return { receipts: new Map(rows.map((row) => [row.path, row.digests])), directories: directories.map((row) => row.path) };
+  return { files, directories: directories.map((row) => row.path) };
 }
 
 /** Receipts become the union of what they were and `added` (permit), so that a crash before finish loses none. */
@@ -146,6 +160,17 @@ export async function addReceipts(trx: Transaction, workspaceId: WorkspaceId, ad
     'insert into receipt_directories (workspace_id, path) select ?, path from unnest(?::text[]) path on conflict do nothing',
     [workspaceId, [...directories]],
   );
+}
+
+/** Digests by path, as the file work wants them. */
+export function digestsByPath(receipts: readonly Receipt[]): DigestsByPath {
+  return new Map([...Map.groupBy(receipts, (receipt) => receipt.path)].map(([path, of]) => [path, of.map((receipt) => receipt.sha256)]));
+}
+
+/** Nothing of ours is at these paths any more (removal). */
+export async function deleteReceipts(trx: Transaction, workspaceId: WorkspaceId, paths: readonly string[], directories: readonly string[]): Promise<void> {
+  await trx.raw('delete from receipts where workspace_id = ? and path = any(?::text[])', [workspaceId, [...paths]]);
+  await trx.raw('delete from receipt_directories where workspace_id = ? and path <> all(?::text[])', [workspaceId, [...directories]]);
 }
 
 /** Receipts become exactly `kept` (finish). */
@@ -186,14 +211,25 @@ export async function writeAside(trx: Transaction, attempt: number, aside: Aside
   await trx.raw('update attempts set aside = ? where attempt = ?', [JSON.stringify(aside), attempt]);
 }
 
-export async function readAsides(trx: Transaction, attempts: readonly number[]): Promise<AsideRecord[]> {
+/** The records of these attempts of this workspace: a folder that a tenant named after another's attempt has none. */
+export async function readAsides(trx: Transaction, workspaceId: WorkspaceId, attempts: readonly number[]): Promise<AsideRecord[]> {
   const { rows } = await trx.raw<{ rows: { aside: AsideRecord }[] }>(
-    'select aside from attempts where attempt = any(?::bigint[]) and aside is not null', [[...attempts]],
+    'select aside from attempts where workspace_id = ? and attempt = any(?::bigint[]) and aside is not null', [workspaceId, [...attempts]],
   );
   return rows.map((row) => row.aside);
 }
 
-/** Makes the next attempt number greater than `highest`: a restored database may be behind the volume (I26). */
-export async function raiseAttemptNumbers(trx: Transaction, highest: number): Promise<void> {
-  await trx.raw(`select setval('attempt_numbers', greatest(?::bigint, (select last_value from attempt_numbers)))`, [highest]);
+/** A restored database is not behind by more attempts than this; a tenant who makes a folder of that name would like it to be. */
+const attemptsBehindMax = 10_000_000;
+
+/**
+ * Makes the next attempt number greater than `highest`: a restored database may be behind the volume (I26). False, and
+ * nothing is changed, when no restore explains the number.
+ */
+export async function raiseAttemptNumbers(trx: Transaction, highest: number): Promise<boolean> {
+  const { rows } = await trx.raw<{ rows: unknown[] }>(
+    `select setval('attempt_numbers', greatest(?::bigint, last_value)) from attempt_numbers where ?::bigint <= last_value + ?`,
+    [highest, highest, attemptsBehindMax],
+  );
+  return rows.length > 0;
 }

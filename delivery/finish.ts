@@ -61,6 +61,7 @@ async function recordPresent(trx: Transaction, plan: DeliveryPlan, delivered: De
       items: wanted.items.map(({ itemId, version, archiveSha256 }) => ({ itemId, version, archiveSha256 })),
     },
     staged: null,
+    restartDueAt: null,
     applying: null,
     lapsesAnnounced: [],
   });

@@ -1,7 +1,8 @@
 import type { Transaction } from '../process/database.ts';
 import { settleClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
-import { sameOutcome, type Lapse } from './decide.ts';
+import { sameOutcome } from './decide.ts';
+import type { Lapse } from './forbidden.ts';
 import { closeAttempts, noteOutcome, writeDelivery, writeHeldItems, type DeliveryChange } from './delivery-rows.ts';
 import type { DeliveryPlan } from './resolve-template-assets.ts';
 
@@ -26,6 +27,7 @@ export async function settleParked(trx: Transaction, plan: DeliveryPlan, assetsV
   }
   if (decision.discards) {
     change.staged = null;
+    change.restartDueAt = null;
     await writeHeldItems(trx, workspace, delivery.held.map((release) => release.itemId));
   }
   await writeDelivery(trx, workspace.workspaceId, { ...change, assetsVersion: announcer.assetsVersion });

@@ -2,7 +2,7 @@ import { appendAudit } from '../process/audit.ts';
 import type { Database } from '../process/database.ts';
 import { addReceipts, writeAside, writeDelivery, writeHeldItems } from './delivery-rows.ts';
 import { filesOf, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
-import type { AsideRecord } from './volume-port.ts';
+import type { AsideRecord } from './volume/volume-work.ts';
 import { whilePlanned, type Step } from './while-planned.ts';
 
 /**
@@ -14,7 +14,7 @@ export async function permit(database: Database, plan: DeliveryPlan, record: Asi
   return await whilePlanned(database, plan, options, async (trx) => {
     const { workspace, delivery, wanted, attempt } = plan;
     await writeAside(trx, attempt, record);
-    await addReceipts(trx, workspace.workspaceId, filesOf(plan), record.directories);
+    await addReceipts(trx, workspace.workspaceId, filesOf(plan), [...record.directories, ...record.making]);
     await writeHeldItems(trx, workspace, [...delivery.held, ...wanted.items].map((release) => release.itemId));
     await writeDelivery(trx, workspace.workspaceId, { applying: { attempt } });
     await appendAudit(trx, [{

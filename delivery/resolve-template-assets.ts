@@ -9,7 +9,8 @@ import type { ItemId } from '../schemas/ids.ts';
 import { findRuntime } from '../schemas/runtimes.ts';
 import { decideDelivery, type Decision, type DeliveryState, type WorkspaceState } from './decide.ts';
 import type { LockedWorkspace, Receipt } from './delivery-rows.ts';
-import type { WantedFile } from './volume-port.ts';
+import { forbiddenReleases } from './forbidden.ts';
+import type { WantedFile } from './volume/volume-work.ts';
 import { verifySignedRecord } from './unseal.ts';
 import { wantedSet, type WantedSet } from './wanted-set.ts';
 
@@ -44,7 +45,7 @@ export interface DeliveryPlan {
   readonly wanted: WantedSet;
   readonly decision: Decision;
   /**
-   * The wanted releases, each with the files of its manifest; none when the decision is to park. The first reading
+   * The wanted releases, each with the files of its manifest; none when the decision needs no files. The first reading
    * verifies the signatures, so it belongs outside a transaction and may throw INTEGRITY_FAILED.
    */
   readonly releases: readonly PlannedRelease[];
@@ -65,7 +66,8 @@ export async function resolveTemplateAssets(
 ): Promise<DeliveryPlan> {
   const { workspace, delivery } = locked;
   const { wanted, decision } = await decideLocked(trx, template, workspace, delivery, options);
-  const sealed = decision.act === 'park' ? [] : await loadSealedReleases(trx, wanted.items);
+  const needsFiles = decision.act === 'boot' || decision.act === 'stage' || decision.act === 'confirm';
+  const sealed = needsFiles ? await loadSealedReleases(trx, wanted.items) : [];
   let releases: readonly PlannedRelease[] | undefined;
   return {
     attempt: claim.attempt, n: claim.n, workspace, delivery, wanted, decision,
@@ -99,13 +101,14 @@ async function decideLocked(
   const concerned = [...new Set([...named, ...delivery.held.map((release) => release.itemId)])];
   await lockOrgItems(trx, concerned.map((itemId) => ({ org_id: workspace.orgId, item_id: itemId })), 'shared');
   await lockItems(trx, concerned, 'shared');
-  const catalogue = await loadCatalogue(trx, named);
-  const entitlements = await readEntitlements(trx, workspace.orgId, named);
+  const catalogue = await loadCatalogue(trx, concerned);
+  const entitlements = await readEntitlements(trx, workspace.orgId, concerned);
   const wanted = wantedSet({
     template, plugins: workspace.plugins, runtime: workspace.runtime, catalogue, entitlements,
     held: delivery.held, thirdPartySellers: options.thirdPartySellers,
   });
-  return { wanted, decision: decideDelivery(workspace, delivery, wanted) };
+  const forbidden = forbiddenReleases({ held: delivery.held, catalogue, entitlements });
+  return { wanted, decision: decideDelivery(workspace, delivery, wanted, forbidden) };
 }
 
 /** A sealed release with its files at their places on this workspace's volume. */

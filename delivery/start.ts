@@ -4,13 +4,19 @@ import { readClaim, settleClaim, type Claim } from '../process/pending.ts';
 import { parseWorkspaceId } from '../schemas/ids.ts';
 import { becomeCurrent, insertAttempt, lockWorkspace } from './delivery-rows.ts';
 import { settleParked } from './park.ts';
+import { settleStaged } from './restart.ts';
 import { planForRecord, resolveTemplateAssets, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
+
+export interface StartOptions extends ResolveOptions {
+  /** How long changes of an online workspace are gathered before a restart is asked for (C11). */
+  readonly settleWindowMs: number;
+}
 
 /**
  * *start*: decides what this attempt is to do and stores it with the attempt before anything happens. Parks at once when
- * nothing on the volume is concerned. Undefined: the attempt is over (parked, superseded, or nothing to deliver).
+* nothing on the volume is concerned. Undefined: the attempt is over (parked, asked, superseded, or nothing to deliver).
  */
-export async function startAttempt(database: Database, claim: Claim, options: ResolveOptions): Promise<DeliveryPlan | undefined> {
+export async function startAttempt(database: Database, claim: Claim, options: StartOptions): Promise<DeliveryPlan | undefined> {
   return await tx(database, async (trx) => {
     const workspaceId = parseWorkspaceId(claim.workspaceId);
     const locked = await lockWorkspace(trx, workspaceId);
@@ -33,10 +39,10 @@ export async function startAttempt(database: Database, claim: Claim, options: Re
         wanted: plan.wanted.items.map((item) => `${item.itemId}@${item.version}`), withheld: plan.wanted.withheld,
       },
     }]);
-    if (plan.decision.act === 'park' && !plan.decision.discards) {
-      await settleParked(trx, plan, locked.assetsVersion, claim.tries + 1);
-      return undefined;
-    }
-    return plan;
+    const { decision } = plan;
+    if (decision.act === 'ask') await settleStaged(trx, plan, locked, options.settleWindowMs);
+    else if (decision.act === 'park' && !decision.discards) await settleParked(trx, plan, locked.assetsVersion, claim.tries + 1);
+    else return plan;
+    return undefined;
   });
 }

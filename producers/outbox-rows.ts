@@ -51,7 +51,8 @@ export async function readUnsent(database: Database, shards: readonly number[], 
            select *, coalesce(pg_column_size(body), 0) + coalesce(pg_column_size(value), 0) as size
            from waybill_outbox o
            where o.shard = s.shard and sent_at is null and refused_code is null and id <> all(cast(:inFlight as bigint[]))
-           order by id limit :shardRowsMax) unsent
+           -- id + 0 is what the index of unsent rows is on (migrations/outbox/0004).
+           order by id + 0 limit :shardRowsMax) unsent
          order by id limit :rowsMax) sized
        where before <= :bytesMax order by id`,
       // Twice a shard's part, so that an uneven load still fills the batch.

@@ -24,10 +24,12 @@ export function createRegistry({ url, timeoutMs }: { url: string; timeoutMs: num
   /** The package's answer; undefined when the registry says that there is no such thing. */
   async function ask<T>(work: (client: Client) => Promise<T>): Promise<T | undefined> {
     const agent = protocol === 'https:' ? new HttpsAgent() : new HttpAgent();
-    const deadline = Promise.withResolvers<never>();
-    const timer = setTimeout(() => { deadline.reject(unavailable(`no answer within ${timeoutMs} ms`)); }, timeoutMs);
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => { reject(unavailable(`no answer within ${timeoutMs} ms`)); }, timeoutMs);
+    });
     try {
-      return await Promise.race([work(new Client({ host, agent, retry, clientId: 'waybill' })), deadline.promise]);
+      return await Promise.race([work(new Client({ host, agent, retry, clientId: 'waybill' })), deadline]);
     } catch (error) {
       if (error instanceof Failure) throw error;
       const status = statusOf(error);

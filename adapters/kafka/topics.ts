@@ -51,12 +51,11 @@ export async function applyTopics({ admin, prefix, replicationFactor }: ApplyTop
   try {
     const present = new Set(await admin.listTopics());
     const missing = table.filter(([name]) => !present.has(prefix + name));
-    const created = missing.length > 0 && await createTopics({ admin, prefix, replicationFactor }, missing);
-    // Somebody else was faster with some of them: then those are looked at like the rest.
-    if (missing.length > 0 && !created) return await applyTopics({ admin, prefix, replicationFactor });
-    const others = table.filter((row) => !missing.includes(row));
+    // False when somebody else was faster with one of them: then all are looked at, and who made which stays unsaid.
+    const created = missing.length > 0 && await createTopics({ admin, prefix, replicationFactor }, missing) ? missing : [];
+    const others = table.filter((row) => !created.includes(row));
     const changed = others.length > 0 ? await changeTopics({ admin, prefix, replicationFactor }, others) : [];
-    return [...missing.map(([name]): AppliedTopic => ({ name: prefix + name, outcome: 'created', changes: [], notes: [] })), ...changed]
+    return [...created.map(([name]): AppliedTopic => ({ name: prefix + name, outcome: 'created', changes: [], notes: [] })), ...changed]
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
     throw asKafkaFailure(error, replicationFactor);

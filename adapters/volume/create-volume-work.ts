@@ -1,6 +1,6 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { VolumeWork } from '../../delivery/volume-port.ts';
+import type { VolumeWork } from '../../delivery/volume/volume-work.ts';
 import { Failure } from '../../process/failure.ts';
 import type { InputOf, OperationName, ResultOf } from './operations.ts';
 import type { ThreadAnswer, ThreadCall, ThreadData } from './volume-thread.ts';

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { Failure } from '../../process/failure.ts';
 import { parseSha256 } from '../../schemas/ids.ts';
-import type { Directory, Entry, FileDigest } from '../../delivery/volume-directory.ts';
+import type { Directory, Entry, FileDigest } from '../../delivery/volume/directory.ts';
 import { expecting } from './errno.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;

@@ -1,13 +1,13 @@
-import { apply } from '../../delivery/apply.ts';
-import { FencedOff } from '../../delivery/attempt-folders.ts';
-import { fence } from '../../delivery/fence.ts';
-import { inspectVolume } from '../../delivery/inspect.ts';
-import { probe } from '../../delivery/probe.ts';
-import { settleAttempt } from '../../delivery/settle-attempt.ts';
-import { build } from '../../delivery/stage.ts';
-import { survey } from '../../delivery/survey.ts';
-import type { VolumeContext } from '../../delivery/volume-directory.ts';
-import type { Superseded, VolumeWork } from '../../delivery/volume-port.ts';
+import { apply } from '../../delivery/volume/apply.ts';
+import { FencedOff } from '../../delivery/volume/attempt-folders.ts';
+import { fence } from '../../delivery/volume/fence.ts';
+import { inspectVolume } from '../../delivery/volume/inspect.ts';
+import { probe } from '../../delivery/volume/probe.ts';
+import { settleAttempt } from '../../delivery/volume/settle.ts';
+import { build } from '../../delivery/volume/build.ts';
+import { survey } from '../../delivery/volume/survey.ts';
+import type { VolumeContext } from '../../delivery/volume/directory.ts';
+import type { Superseded, VolumeWork } from '../../delivery/volume/volume-work.ts';
 import { volumeFailure } from './errno.ts';
 
 export type OperationName = Exclude<keyof VolumeWork, 'close'>;

@@ -58,7 +58,7 @@ export async function registerRelease(
   });
 }
 
-/** Same again is nothing; other content under the same version is refused (A6's rule for releases: they never change). */
+/** The same again writes nothing at all; other content under the same version is refused (A6's rule for releases: they never change). */
 export function checkSameContent({ itemId, version }: ParsedRequest, known: CatalogueRelease, manifest: ReleaseManifest): void {
   if (known.archiveSha256 === manifest.archive_sha256) return;
   throw new Failure('input', 'CONFLICT',
@@ -100,7 +100,7 @@ function auditOf(
   const by = { seller: sellerId, repository: pin.repository, commit: pin.commit, path: pin.path };
   return [
     ...(entry === undefined ? [{ subjectKind: 'item' as const, subjectId: itemId, action: 'register', outcome: 'registered', detail: by }] : []),
-    { ...subject, action: 'publish', outcome: isNew ? 'registered' : 'unchanged', detail: { ...by, archive_sha256: manifest.archive_sha256 } },
+    ...(isNew ? [{ ...subject, action: 'publish', outcome: 'registered', detail: { ...by, archive_sha256: manifest.archive_sha256 } }] : []),
     ...(approved ? [{ ...subject, action: 'approve', outcome: 'approved', detail: { ...by, reason: 'published as approved' } }] : []),
     ...(moved ? [{
       subjectKind: 'item' as const, subjectId: itemId, action: 'set channel', outcome: 'moved',

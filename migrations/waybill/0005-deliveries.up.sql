@@ -16,6 +16,10 @@ create table deliveries (
   announced jsonb,
   -- The last restart that was asked for: epoch and set digest (I25).
   restart_requested jsonb,
+  -- When the settle window of a staged change ends; null: nothing is staged that has yet to be asked for.
+  restart_due_at timestamptz,
+  -- Restarts asked for in the last hour, for the cap.
+  restarts_asked timestamptz[] not null default '{}',
   -- Lapses that AssetsRevoked has named since the last finish, as item@version.
   lapses_announced text[] not null default '{}',
   -- Why nothing is pending, in words of the table of codes; null while in work or ready.

@@ -141,6 +141,24 @@ describe('a change', () => {
     expect(world.residue(workspace)).toEqual([]);
   });
 
+  test('C11: with others in one settle window is asked for once, with the last set', async () => {
+    const windowed = { ...world.deps, options: { ...world.deps.options, settleWindowMs: 3_600_000 } };
+    const workspace = await online('seo-agent');
+    await world.record(workspace, { template: null });
+    await world.settle(windowed);
+    await world.record(workspace, { template: 'support-agent' });
+    await world.settle(windowed);
+    expect((await world.said(workspace)).map(({ type }) => type)).toEqual(['AssetsReady']);
+    await world.database<{ workspace_id: string; restart_due_at: Date }>('deliveries').where({ workspace_id: workspace }).update({ restart_due_at: new Date(0) });
+    await world.database<{ workspace_id: string; at: Date }>('pending').where({ workspace_id: workspace }).update({ at: new Date(0) });
+    await world.settle(windowed);
+    const asked = (await world.said(workspace)).slice(1);
+    expect(asked.map(({ type }) => type)).toEqual(['RestartRequested']);
+    await world.record(workspace, { boot: true });
+    await world.settle(windowed);
+    expect((await world.said(workspace)).at(-1)).toMatchObject({ type: 'AssetsReady', body: { template: 'support-agent', set_digest: asked[0]?.body['set_digest'] } });
+  });
+
   test('C11: that is taken back before the restart leaves nothing staged and is said again (I6, I9)', async () => {
     const workspace = await online('seo-agent');
     await world.record(workspace, { template: 'support-agent' });
@@ -239,6 +257,39 @@ describe('a refund', () => {
   });
 });
 
+describe('an immediate removal', () => {
+  test.each(['online', 'paused'] as const)('C13: for malware takes the files of a workspace that is %s now, altered ones too', async (status) => {
+    const item = `bad-agent-${status}`;
+    await world.publish(item, '1.0.0', seo1);
+    await world.line(item, undefined, 'm-1');
+    await world.line('brand-voice', undefined, 'voice-2');
+    const workspace = await online(item, ['brand-voice']);
+    await world.record(workspace, { status });
+    writeFileSync(join(world.volume(workspace), 'configs/skills/audit/SKILL.md'), '# Altered\n');
+    writeFileSync(join(world.volume(workspace), 'configs/notes.md'), 'mine');
+    await world.line(item, 'malware', 'm-1');
+    await world.settle();
+    expect(world.files(workspace)).toEqual({ 'configs/notes.md': 'mine', ...under('plugins/brand-voice', voice) });
+    expect(world.residue(workspace)).toHaveLength(1);
+    const said = (await world.said(workspace)).slice(1);
+    expect(said[0]).toMatchObject({ type: 'AssetsRevoked', body: { reason: 'malware', effect: 'removed', items: [{ item_id: item, version: '1.0.0' }] } });
+    expect(said.map(({ type }) => type)).toEqual(status === 'online' ? ['AssetsRevoked', 'RestartRequested', 'AssetsRejected'] : ['AssetsRevoked']);
+    await world.settle();
+    expect(await world.said(workspace)).toHaveLength(said.length + 1);
+  });
+
+  test('C11: purges what a removed workspace holds and leaves its own files', async () => {
+    const workspace = await online('seo-agent');
+    writeFileSync(join(world.volume(workspace), 'configs/notes.md'), 'mine');
+    await world.record(workspace, { status: 'removed' });
+    await world.settle();
+    expect(world.files(workspace)).toEqual({ 'configs/notes.md': 'mine' });
+    expect(world.residue(workspace)).toEqual([]);
+    expect((await world.said(workspace)).map(({ type }) => type)).toEqual(['AssetsReady']);
+    expect(await world.settle()).toBe(0);
+  });
+});
+
 describe('plaintext of what may no longer be held', () => {
   test('I9: goes with the staged tree when its entitlement ends before the restart', async () => {
     await world.publish('staged-agent', '1.0.0', support);
@@ -312,6 +363,16 @@ describe('files of the user', () => {
 });
 
 describe('an attempt', () => {
+  test('I26: is not led to the end of the numbers by a folder that a tenant made', async () => {
+    const workspace = randomUUID();
+    mkdirSync(join(world.volume(workspace), '.waybill/attempts/9007199254740991'), { recursive: true });
+    await world.record(workspace, { template: 'seo-agent' });
+    await world.settle();
+    expect(await world.said(workspace)).toMatchObject([{ type: 'AssetsRejected', body: { code: 'UNSUPPORTED_VOLUME' } }]);
+    const after = await online('seo-agent');
+    expect(world.files(after)).toEqual(under('configs', seo1));
+  });
+
   test('I24: that was claimed away commits nothing and shows nothing', async () => {
     const workspace = randomUUID();
     await world.record(workspace, { template: 'seo-agent' });

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
-import { decideDelivery, outcomeOf, type DeliveryState, type HeldSet, type WorkspaceState } from '../../delivery/decide.ts';
+import { decideDelivery as decide, outcomeOf, type Decision, type DeliveryState, type HeldSet, type WorkspaceState } from '../../delivery/decide.ts';
+import type { Lapse } from '../../delivery/forbidden.ts';
 import { setDigest, type WantedItem, type WantedSet } from '../../delivery/wanted-set.ts';
 import { parseItemId, parseOrgId, parseRuntimeId, parseSellerId, parseSha256, parseVersion, parseWorkspaceId } from '../../schemas/ids.ts';
 
 const seo = parseItemId('seo-agent');
+const decideDelivery = (...[about, of, set, forbidden = []]: [WorkspaceState, DeliveryState, WantedSet, Lapse[]?]): Decision => decide(about, of, set, forbidden);
 const item: WantedItem = {
   itemId: seo, sellerId: parseSellerId('platform'), kind: 'template', version: parseVersion('1.0.0'), archiveSha256: parseSha256('a'.repeat(64)),
 };
@@ -81,7 +83,8 @@ describe('a workspace that is online', () => {
     const staged = { ...heldSet([other]), attempt: 9 };
     const asked = { ...holding([item]), announced, staged, restartRequested: { epoch: 2, setDigest: staged.setDigest } };
     expect(decideDelivery(online, delivery(asked), wanted([other]))).toMatchObject({ act: 'park', discards: false });
-    expect(decideDelivery(workspace({ status: 'online', epoch: 3 }), delivery(asked), wanted([other])).act).toBe('stage');
+    expect(decideDelivery(workspace({ status: 'online', epoch: 3 }), delivery(asked), wanted([other])).act).toBe('ask');
+    expect(decideDelivery(online, delivery({ ...asked, staged: null }), wanted([other])).act).toBe('stage');
   });
 
   test('C13: a refund asks for a restart now, an expiry waits for the next boot', () => {
@@ -118,6 +121,26 @@ describe('a workspace that is online', () => {
   });
 });
 
-test.each(['paused', 'hibernated', 'failed', 'removed'] as const)('a %s workspace waits', (status) => {
+describe('what is forbidden', () => {
+  const malware: Lapse = { itemId: seo, version: item.version, reason: 'malware' };
+  const gone = wanted([], { itemId: seo, code: 'NOT_ENTITLED', ended: 'malware' });
+
+  test.each(['online', 'paused', 'hibernated', 'failed'] as const)('C13: goes now from a workspace that is %s', (status) => {
+    expect(decideDelivery(workspace({ status }), delivery(holding([item])), gone, [malware])).toMatchObject({
+      act: 'remove', lapses: [malware], asksForRestart: status === 'online',
+    });
+  });
+
+  test('C13: goes with the boot that is waiting', () => {
+    expect(decideDelivery(workspace(), delivery(holding([item])), gone, [malware])).toMatchObject({ act: 'boot', lapses: [malware], denied: [malware] });
+  });
+
+  test('C11: everything that a removed workspace holds is purged, without a word', () => {
+    expect(decideDelivery(workspace({ status: 'removed' }), delivery(holding([item])), wanted([item]))).toMatchObject({ act: 'remove', lapses: [], asksForRestart: false });
+    expect(decideDelivery(workspace({ status: 'removed' }), delivery(), wanted([item]))).toMatchObject({ act: 'park', outcome: null });
+  });
+});
+
+test.each(['paused', 'hibernated', 'failed'] as const)('a %s workspace waits', (status) => {
   expect(decideDelivery(workspace({ status }), delivery(holding([item])), wanted([other]))).toMatchObject({ act: 'park', outcome: null, lapses: [] });
 });

@@ -1,9 +1,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { planApply } from '../../delivery/plan-apply.ts';
-import { volumeSteps } from '../../delivery/volume-directory.ts';
-import type { AsideRecord } from '../../delivery/volume-port.ts';
+import { planApply } from '../../delivery/volume/plan-apply.ts';
+import { volumeSteps } from '../../delivery/volume/directory.ts';
+import type { AsideRecord } from '../../delivery/volume/volume-work.ts';
 import type { Sha256 } from '../../schemas/ids.ts';
 import { attemptFolders, deliver, digest, file, files, keptFiles, newWorkspace, operations, userWrites, visible, volumesFolder } from '../support/volume-delivery.ts';
 

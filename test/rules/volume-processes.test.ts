@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVolumeWork } from '../../adapters/volume/create-volume-work.ts';
-import { planApply } from '../../delivery/plan-apply.ts';
+import { planApply } from '../../delivery/volume/plan-apply.ts';
 import { deliver, digest, file, files, keptFiles, newWorkspace, operations, visible, volumesFolder } from '../support/volume-delivery.ts';
 import { firstSet, readState, secondSet } from '../support/volume-child.ts';
 

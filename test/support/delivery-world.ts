@@ -81,7 +81,7 @@ export class DeliveryWorld {
       database, volumes, signer: store, unsealer: createUnsealer(kms), limits: defaultLimits, budget: new ByteBudget(64 * 1024 * 1024),
       fetcher: { get: async (request) => { world.fetches += 1; return await fetcher.get(request); } },
       volumeOf: (workspaceId) => join(folder, 'volumes', workspaceId),
-      options: { thirdPartySellers: false, settleWindowMs: 30_000 },
+      options: { thirdPartySellers: false, settleWindowMs: 0 },
     }, {
       database, store, limits: defaultLimits, signer: createManifestSigner(kms), sealer: createSealer(kms),
       source: createGitRepository({ timeoutMs: 20_000, resolveHost: async () => '127.0.0.1' }),

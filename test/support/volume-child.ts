@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import type { AsideRecord } from '../../delivery/volume-port.ts';
+import type { AsideRecord } from '../../delivery/volume/volume-work.ts';
 import type { Sha256 } from '../../schemas/ids.ts';
 import { deliver, files, newWorkspace, type Workspace } from './volume-delivery.ts';
 

@@ -4,9 +4,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { openVolume } from '../../adapters/volume/open-directory.ts';
 import { volumeOperations, type VolumeOperations } from '../../adapters/volume/operations.ts';
-import { planApply } from '../../delivery/plan-apply.ts';
-import type { Directory, VolumeStep } from '../../delivery/volume-directory.ts';
-import type { Applied, AsideRecord, DigestsByPath, Fenced, KeptFile, ProbedFile, StagedFile, WantedFile } from '../../delivery/volume-port.ts';
+import { planApply } from '../../delivery/volume/plan-apply.ts';
+import type { Directory, VolumeStep } from '../../delivery/volume/directory.ts';
+import type { Applied, AsideRecord, DigestsByPath, Fenced, KeptFile, ProbedFile, StagedFile, WantedFile } from '../../delivery/volume/volume-work.ts';
 import { parseSha256, type Sha256 } from '../../schemas/ids.ts';
 
 /**

@@ -1,8 +1,8 @@
-import { Failure } from '../process/failure.ts';
+import { Failure } from '../../process/failure.ts';
 import { checkNotFenced, type AttemptFolders } from './attempt-folders.ts';
-import type { VolumeContext } from './volume-directory.ts';
-import { foldersAbove } from './volume-path.ts';
-import type { AsideRecord, KeptFile } from './volume-port.ts';
+import type { VolumeContext } from './directory.ts';
+import { foldersAbove } from './path.ts';
+import type { AsideRecord, KeptFile } from './volume-work.ts';
 
 /** How often one path may change under our hands before it is left for a later attempt. */
 const triesMax = 64;

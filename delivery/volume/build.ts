@@ -1,9 +1,9 @@
-import { Failure } from '../process/failure.ts';
+import { Failure } from '../../process/failure.ts';
 import { treeName } from './aside.ts';
 import { FencedOff, openAttempt } from './attempt-folders.ts';
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import { checkVolumePaths } from './volume-path.ts';
-import type { BuildInput, Built, StagedFile } from './volume-port.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import { checkVolumePaths } from './path.ts';
+import type { BuildInput, Built, StagedFile } from './volume-work.ts';
 
 /** From this many files on, one syncfs costs less than an fsync for each. */
 const syncVolumeFrom = 16;

@@ -1,4 +1,4 @@
-import type { Sha256 } from '../schemas/ids.ts';
+import type { Sha256 } from '../../schemas/ids.ts';
 
 /**
  * One opened directory of a volume, as the logic of an attempt uses it. Every call takes the *name* of one entry, never

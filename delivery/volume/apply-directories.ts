@@ -2,7 +2,7 @@ import { touch, untilSettled, type ApplyRun } from './apply-run.ts';
 import { asideName } from './aside.ts';
 import { checkNotFenced } from './attempt-folders.ts';
 import { putBack } from './rescue.ts';
-import { findPlace, isBlocked, type MakeDirectory } from './volume-place.ts';
+import { findPlace, isBlocked, type MakeDirectory } from './place.ts';
 
 /**
  * Makes a missing folder by renaming an empty one out of our tree: mkdir(2) itself would not be stopped by a fence.

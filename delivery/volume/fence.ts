@@ -1,11 +1,11 @@
-import { Failure } from '../process/failure.ts';
+import { Failure } from '../../process/failure.ts';
 import { isOurs, originOf, treeName } from './aside.ts';
 import { attemptsIn, openWaybill, type WaybillFolders } from './attempt-folders.ts';
 import { clearTest, testFolderPrefix } from './inspect.ts';
 import { moveToKept, putBack, type Rescued, type Stray } from './rescue.ts';
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import type { AsideRecord, Fenced, FenceInput, KeptFile, KeptReason, Superseded, WantedFile } from './volume-port.ts';
-import { checkVolumePath, checkVolumePaths } from './volume-path.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import type { AsideRecord, Fenced, FenceInput, KeptFile, KeptReason, Superseded, WantedFile } from './volume-work.ts';
+import { checkVolumePath, checkVolumePaths } from './path.ts';
 
 /** Rounds of emptying one folder that others may still be filling; a dead or frozen attempt adds a few entries at most. */
 const roundsMax = 1000;

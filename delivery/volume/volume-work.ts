@@ -1,4 +1,4 @@
-import type { Sha256 } from '../schemas/ids.ts';
+import type { Sha256 } from '../../schemas/ids.ts';
 
 /**
  * The file work of one delivery attempt on the volume of one workspace, as the delivery worker and the agent on the box

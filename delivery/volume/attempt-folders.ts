@@ -1,6 +1,6 @@
-import { Failure } from '../process/failure.ts';
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import { waybillFolder } from './volume-path.ts';
+import { Failure } from '../../process/failure.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import { waybillFolder } from './path.ts';
 
 /** The folders of waybill on a volume, opened. All are private: staged plaintext and kept files are not the agent's. */
 export interface WaybillFolders extends Disposable {

@@ -1,7 +1,7 @@
 import { isOurs, originOf } from './aside.ts';
 import { openWaybill } from './attempt-folders.ts';
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import type { Settled, SettleInput } from './volume-port.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import type { Settled, SettleInput } from './volume-work.ts';
 
 /**
  * Leaves on the volume nothing that the workspace may not hold (I9): our tree goes, and from `aside/` every copy of ours

@@ -1,5 +1,5 @@
-import type { Sha256 } from '../schemas/ids.ts';
-import type { AsideEntry, AsideRecord, DigestsByPath, Survey, WantedFile } from './volume-port.ts';
+import type { Sha256 } from '../../schemas/ids.ts';
+import type { AsideEntry, AsideRecord, DigestsByPath, Survey, WantedFile } from './volume-work.ts';
 
 export interface PlanApplyInput {
   readonly attempt: number;

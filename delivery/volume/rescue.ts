@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { Failure } from '../process/failure.ts';
+import { Failure } from '../../process/failure.ts';
 import type { WaybillFolders } from './attempt-folders.ts';
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import { waybillFolder } from './volume-path.ts';
-import { findPlace, isBlocked } from './volume-place.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import { waybillFolder } from './path.ts';
+import { findPlace, isBlocked } from './place.ts';
 
 /** Something of the user's that lies in the folder of an attempt. */
 export interface Stray {

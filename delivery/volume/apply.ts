@@ -1,13 +1,13 @@
-import { Failure } from '../process/failure.ts';
+import { Failure } from '../../process/failure.ts';
 import { makeDirectory, removeDirectories, standingDirectories } from './apply-directories.ts';
 import { touch, untilSettled, type ApplyRun } from './apply-run.ts';
 import { asideName, isOurs, nextSerial, treeName } from './aside.ts';
 import { checkNotFenced, openAttempt } from './attempt-folders.ts';
 import { moveToKept, putBack, type Stray } from './rescue.ts';
-import type { VolumeContext } from './volume-directory.ts';
-import { checkVolumePath, checkVolumePaths, foldersAbove } from './volume-path.ts';
-import { findPlace, isBlocked, type Place } from './volume-place.ts';
-import type { Applied, ApplyInput, AsideEntry, KeptReason, WantedFile } from './volume-port.ts';
+import type { VolumeContext } from './directory.ts';
+import { checkVolumePath, checkVolumePaths, foldersAbove } from './path.ts';
+import { findPlace, isBlocked, type Place } from './place.ts';
+import type { Applied, ApplyInput, AsideEntry, KeptReason, WantedFile } from './volume-work.ts';
 
 /**
  * Brings the paths of the record to what is wanted (step 6 of an attempt). Everything visible happens by one link or one

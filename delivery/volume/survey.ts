@@ -1,7 +1,7 @@
-import type { Directory, Entry, VolumeContext } from './volume-directory.ts';
-import { findPlace, isBlocked } from './volume-place.ts';
-import { checkVolumePath, checkVolumePaths, foldersAbove } from './volume-path.ts';
-import type { FileState, Survey, SurveyInput, WantedFile } from './volume-port.ts';
+import type { Directory, Entry, VolumeContext } from './directory.ts';
+import { findPlace, isBlocked } from './place.ts';
+import { checkVolumePath, checkVolumePaths, foldersAbove } from './path.ts';
+import type { FileState, Survey, SurveyInput, WantedFile } from './volume-work.ts';
 
 /**
  * What stands at each path that is wanted or has receipts, after the fence and before anything is fetched: where every

@@ -1,7 +1,7 @@
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import { checkVolumePath } from './volume-path.ts';
-import { findPlace, isBlocked } from './volume-place.ts';
-import type { ProbedFile, ProbeInput, WantedFile } from './volume-port.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import { checkVolumePath } from './path.ts';
+import { findPlace, isBlocked } from './place.ts';
+import type { ProbedFile, ProbeInput, WantedFile } from './volume-work.ts';
 
 /** Reads each file as a boot would: no link followed, no pipe waited for, length and digest compared (C9, I7). */
 export function probe(context: VolumeContext, input: ProbeInput): ProbedFile[] {

@@ -1,7 +1,7 @@
-import { Failure } from '../process/failure.ts';
+import { Failure } from '../../process/failure.ts';
 import { attemptsIn, openWaybill } from './attempt-folders.ts';
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import type { InspectInput, Inspection } from './volume-port.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import type { InspectInput, Inspection } from './volume-work.ts';
 
 /** Folders of tests under attempts/ begin so; a fence removes what a killed process left of them. */
 export const testFolderPrefix = 'test-';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Directory, VolumeContext } from './volume-directory.ts';
-import type { AsideEntry, AsideRecord } from './volume-port.ts';
+import type { Directory, VolumeContext } from './directory.ts';
+import type { AsideEntry, AsideRecord } from './volume-work.ts';
 
 /**
  * Names in `aside/`: `f<entry>.<serial>` for what stood at the path of record.entries[entry], `d<directory>.<serial>` for

@@ -1,4 +1,4 @@
-import type { Directory, VolumeContext } from './volume-directory.ts';
+import type { Directory, VolumeContext } from './directory.ts';
 
 /** Where a path lies: its parent, held open, and its own name in there. */
 export interface Place extends Disposable {

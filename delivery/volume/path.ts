@@ -1,4 +1,4 @@
-import { Failure } from '../process/failure.ts';
+import { Failure } from '../../process/failure.ts';
 
 /** Everything of ours on a volume that is not delivered: attempts and kept files. */
 export const waybillFolder = '.waybill';

@@ -1,0 +1,46 @@
+import { Billing } from '../../examples/billing/billing.ts';
+import { ControlPlane } from '../../examples/control-plane/control-plane.ts';
+import type { Config, SettingName } from '../../process/config.ts';
+import type { Database } from '../../process/database.ts';
+import type { Runnable } from '../../process/lifecycle.ts';
+import type { Logger } from '../../process/log.ts';
+import type { AssetsEvent } from '../../producers/client.ts';
+import { settingsOf, wireAssetsFeed, wireCatalogueLookup, wireDatabase, wireRelay } from '../../wire.ts';
+import { wireRoles, type RoleConfig } from '../run.ts';
+
+/** Everything that runs in `waybill dev`: the pipeline's roles, and the two example programs with their relays. */
+export interface Company extends AsyncDisposable {
+  readonly runnables: readonly Runnable[];
+  readonly controlPlane: ControlPlane;
+  readonly billing: Billing;
+  readonly pipeline: Database;
+}
+
+export const companySettings = [
+  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.feed,
+  'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
+] as const satisfies readonly SettingName[];
+
+export type CompanyConfig = RoleConfig & Config<(typeof companySettings)[number]>;
+
+/** Opens it all; nothing runs yet. `told` hears what the control plane has dealt with. */
+export function openCompany(config: CompanyConfig, log: (role: string) => Logger, told: (event: AssetsEvent) => void): Company {
+  const resources = new AsyncDisposableStack();
+  const pipeline = resources.use(wireDatabase(config, 'dev', 2));
+  const atControlPlane = { ...config, databaseUrl: config.controlPlaneDatabaseUrl, databaseSchema: config.controlPlaneDatabaseSchema };
+  const atBilling = { ...config, databaseUrl: config.billingDatabaseUrl, databaseSchema: config.billingDatabaseSchema };
+  const controlPlane = new ControlPlane(resources.use(wireDatabase(atControlPlane, 'control-plane', 4)), wireCatalogueLookup(pipeline), config.volumesRoot);
+  const billing = new Billing(resources.use(wireDatabase(atBilling, 'billing', 2)));
+  const wired = [
+    ...wireRoles(['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry'], config, log),
+    wireRelay(atControlPlane, log('control-plane-relay'), 'control-plane-relay'),
+    wireRelay(atBilling, log('billing-relay'), 'billing-relay'),
+  ];
+  for (const one of wired) resources.use(one);
+  const feed = wireAssetsFeed(config, log('control-plane'), 'control-plane-example');
+  return {
+    runnables: [...wired, { name: 'control-plane', run: async (signal) => { await controlPlane.run({ ...feed, signal }, told); } }],
+    controlPlane, billing, pipeline,
+    [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
+  };
+}

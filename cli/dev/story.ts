@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { Failure } from '../../process/failure.ts';
+import type { AssetsReady } from '../../schemas/generated/events.ts';
+import type { Output } from '../output.ts';
+import type { Narrator } from './narrator.ts';
+import type { Scene } from './scene.ts';
+import { drawTree } from './tree.ts';
+
+/** Who took part, for the commands that are shown at the end. */
+export interface Cast {
+  readonly org: string;
+  /** Its template was refunded. */
+  readonly refunded: string;
+  /** It is online. */
+  readonly online: string;
+  readonly onlinePurchase: string;
+}
+
+/**
+ * The story that `waybill dev` tells, on real services: bought, provisioned, delivered; another template while online,
+ * staged, restarted, delivered; provisioned before it was bought; refunded and taken away. New ids every time, so it can
+ * be told again on kept data. Throws at the first step that does not come true.
+ */
+export async function playStory(scene: Scene, narrator: Narrator, output: Output): Promise<Cast> {
+  const story = new Story(scene, narrator);
+  const org = randomUUID();
+  const workspace = randomUUID();
+
+  narrator.chapter('A tenant buys a template and a plugin, and provisions a workspace');
+  await story.buys(org, 'seo-agent');
+  await story.buys(org, 'brand-voice');
+  await story.boots(workspace, async () => {
+    await scene.stage.controlPlane.provision({ workspace_id: workspace, org_id: org, runtime: 'claude-code', template: 'seo-agent', plugins: ['brand-voice'] });
+  }, 1);
+  for (const line of drawTree(join(scene.stage.volumes, workspace))) output.line(`    ${line}`);
+
+  narrator.chapter('Another template while the agent runs: staged, and live in the next epoch');
+  const support = await story.buys(org, 'support-agent');
+  await story.restarts(workspace, async () => { await scene.stage.controlPlane.assignTemplate(workspace, 'support-agent'); }, 1);
+
+  narrator.chapter('A workspace provisioned before its template was bought');
+  const early = { org: randomUUID(), workspace: randomUUID() };
+  await story.isRefused(early.workspace, async () => {
+    await scene.stage.controlPlane.provision({ workspace_id: early.workspace, org_id: early.org, runtime: 'claude-code', template: 'seo-agent' });
+  });
+  const onlinePurchase = randomUUID();
+  await story.boots(early.workspace, async () => {
+    await scene.stage.billing.sell({ orgId: early.org, itemId: 'seo-agent', purchaseId: onlinePurchase });
+  }, 1);
+
+  narrator.chapter('A refund: a restart is asked for, and the template is gone at that boot');
+  await story.isTakenAway(workspace, { orgId: org, itemId: 'support-agent', purchaseId: support }, 2);
+  return { org: early.org, refunded: workspace, online: early.workspace, onlinePurchase };
+}
+
+class Story {
+  readonly #scene: Scene;
+  readonly #narrator: Narrator;
+
+  constructor(scene: Scene, narrator: Narrator) {
+    this.#scene = scene;
+    this.#narrator = narrator;
+  }
+
+  /** A purchase, until the pipeline knows of it. Returns its id. */
+  async buys(orgId: string, itemId: string): Promise<string> {
+    const { billing, pipeline } = this.#scene.stage;
+    const started = performance.now();
+    const purchaseId = randomUUID();
+    await billing.sell({ orgId, itemId, purchaseId });
+    await this.#scene.until(`entitled to ${itemId}`, async () =>
+      (await pipeline('entitlements').where({ org_id: orgId, item_id: itemId, entitled: true })).length > 0);
+    this.#done('purchase', started, `org ${short(orgId)}`, itemId, 'entitled');
+    return purchaseId;
+  }
+
+  /** `cause` leads to AssetsReady of the epoch, and that to a workspace that is online. */
+  async boots(workspaceId: string, cause: () => Promise<void>, epoch: number): Promise<void> {
+    const started = performance.now();
+    await cause();
+    await this.#isReady(workspaceId, epoch, started);
+  }
+
+  /** `cause` is staged while the workspace is online; the epoch ends, and the next one has it. */
+  async restarts(workspaceId: string, cause: () => Promise<void>, epoch: number): Promise<void> {
+    const started = performance.now();
+    await cause();
+    await this.#scene.said('RestartRequested', workspaceId, (event) => event.epoch === epoch);
+    this.#done('RestartRequested', started, `workspace ${short(workspaceId)}`, `epoch ${String(epoch)} should end, everything is staged`);
+    await this.#isReady(workspaceId, epoch + 1, performance.now());
+  }
+
+  async isRefused(workspaceId: string, cause: () => Promise<void>): Promise<void> {
+    const started = performance.now();
+    await cause();
+    const { code } = await this.#scene.said('AssetsRejected', workspaceId);
+    if (code !== 'NOT_ENTITLED') throw new Failure('fault', 'FAULT', `workspace ${workspaceId} was refused with ${code}, not with NOT_ENTITLED`);
+    this.#done('AssetsRejected', started, `workspace ${short(workspaceId)}`, `${code}: parked until somebody buys it`);
+  }
+
+  /** A refund of the template: a restart is asked for at once, the boot takes the files away, and going online is refused. */
+  async isTakenAway(workspaceId: string, sale: { orgId: string; itemId: string; purchaseId: string }, epoch: number): Promise<void> {
+    const { billing, controlPlane, volumes } = this.#scene.stage;
+    const started = performance.now();
+    await billing.refund(sale);
+    await this.#scene.said('RestartRequested', workspaceId, (event) => event.epoch === epoch && event.reason === 'revoked');
+    this.#done('RestartRequested', started, `workspace ${short(workspaceId)}`, `${sale.itemId} was refunded`);
+
+    const booted = performance.now();
+    const { code } = await this.#scene.said('AssetsRejected', workspaceId, (event) => event.epoch === epoch + 1);
+    const left = join(volumes, workspaceId, 'configs', 'system-prompt.md');
+    if (existsSync(left)) throw new Failure('fault', 'FAULT', `${left} is still there after the refund of ${sale.itemId}`);
+    const refusal = await refusalOf(async () => { await controlPlane.goOnline(workspaceId); });
+    if (refusal?.code !== 'MISSING_ASSETS') throw new Failure('fault', 'FAULT', `workspace ${workspaceId} may go online without its template (${refusal?.code ?? 'nothing refused it'})`);
+    this.#done(refusal.code, booted, `workspace ${short(workspaceId)}`, `${code}: its files are gone, going online is refused`);
+  }
+
+  async #isReady(workspaceId: string, epoch: number, started: number): Promise<void> {
+    const event = await this.#scene.said('AssetsReady', workspaceId, (said) => said.epoch === epoch);
+    this.#done('AssetsReady', started, `workspace ${short(workspaceId)}`, ...itemsOf(event), `epoch ${String(epoch)}`);
+  }
+
+  #done(what: string, started: number, ...details: string[]): void {
+    this.#narrator.done(what, details, performance.now() - started);
+  }
+}
+
+function itemsOf({ items }: AssetsReady): string[] {
+  const files = items.reduce((sum, item) => sum + item.files, 0);
+  return [items.map(({ item_id, version }) => `${item_id}@${version}`).join(' + '), `${String(files)} files`];
+}
+
+async function refusalOf(work: () => Promise<void>): Promise<Failure | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Failure && error.kind === 'input') return error;
+    throw error;
+  }
+}
+
+const short = (id: string): string => `${id.slice(0, 8)}…`;

@@ -1,0 +1,59 @@
+import { readArchive } from '../catalogue/archive.ts';
+import type { ReleaseLimits } from '../catalogue/limits.ts';
+import type { ByteBudget } from '../process/byte-budget.ts';
+import type { Database } from '../process/database.ts';
+import { grantFetch } from './grant.ts';
+import type { DeliveryPlan, PlannedFile, PlannedRelease, ResolveOptions } from './resolve-template-assets.ts';
+import { fetchSealed, type ArtifactFetcher } from './sources/brokered.ts';
+import type { ObjectSigner } from './sources/object-signer.ts';
+import { unsealRelease, type Unsealer } from './unseal.ts';
+import type { Survey, VolumeWork } from './volume/volume-work.ts';
+import type { Step } from './while-planned.ts';
+
+/** What it takes to get the bytes of a release into the tree of an attempt. */
+export interface BuildDeps {
+  readonly database: Database;
+  readonly volumes: VolumeWork;
+  readonly signer: ObjectSigner;
+  readonly fetcher: ArtifactFetcher;
+  readonly unsealer: Unsealer;
+  readonly limits: ReleaseLimits;
+  /** Bounds the ciphertext and plaintext in memory. */
+  readonly budget: ByteBudget;
+  readonly options: ResolveOptions;
+}
+
+/**
+ * Fetches the releases of which a file is lacking on the volume and in `adopted`, and builds exactly those files into the
+ * attempt's tree: grant → fetch → unseal → verified files. Plaintext is in memory and in the tree, nowhere else (I9).
+ */
+export async function buildLacking(
+  deps: BuildDeps, plan: DeliveryPlan, volume: string, survey: Survey, adopted: ReadonlySet<string>,
+): Promise<Step> {
+  const lacking = new Set(survey.wanted.flatMap(({ path, state }) => ((state === 'absent' || state === 'ours') && !adopted.has(path) ? [path] : [])));
+  for (const release of plan.releases) {
+    const files = release.plannedFiles.filter((file) => lacking.has(file.path));
+    if (files.length === 0) continue;
+    // The ciphertext, what it decrypts to, and the archive that expands from it.
+    const bytes = 2 * release.ciphertextBytes + release.archiveBytes;
+    const step = await deps.budget.spend(bytes, async () => await buildRelease(deps, plan, volume, release, files));
+    if (step !== 'done') return step;
+  }
+  return 'done';
+}
+
+async function buildRelease(
+  deps: BuildDeps, plan: DeliveryPlan, volume: string, release: PlannedRelease, files: readonly PlannedFile[],
+): Promise<Step> {
+  const grant = await grantFetch(deps, plan, release, deps.options);
+  if (typeof grant === 'string') return grant;
+  const { archive } = await unsealRelease(deps.unsealer, release, await fetchSealed(deps.fetcher, grant), deps.limits);
+  const byArchivePath = new Map(files.map((file) => [file.archivePath, file]));
+  // All of it is read, and so verified to its end, before any of it is handed on.
+  const staged = [...readArchive(archive, release.signed.files)].flatMap(({ path, bytes }) => {
+    const file = byArchivePath.get(path);
+    return file === undefined ? [] : [{ path: file.path, sha256: file.sha256, executable: file.executable, bytes }];
+  });
+  const built = await deps.volumes.build({ volume, attempt: plan.attempt, files: staged });
+  return built.kind === 'superseded' ? 'superseded' : 'done';
+}

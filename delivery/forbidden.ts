@@ -1,0 +1,35 @@
+import type { EffectiveEntitlement } from '../entitlements/effective.ts';
+import type { RevocationReason } from '../schemas/generated/events.ts';
+import type { ItemId, Version } from '../schemas/ids.ts';
+import type { CatalogueEntry } from './wanted-set.ts';
+
+/** A release that a workspace holds, as receipts name it. */
+export interface ReleaseRef {
+  readonly itemId: ItemId;
+  readonly version: Version;
+}
+
+/** Something that the workspace holds and may no longer have, with the reason that acts (C13). */
+export interface Lapse extends ReleaseRef {
+  readonly reason: RevocationReason;
+}
+
+export interface ForbiddenInput {
+  readonly held: readonly ReleaseRef[];
+  readonly catalogue: ReadonlyMap<ItemId, CatalogueEntry>;
+  readonly entitlements: ReadonlyMap<ItemId, EffectiveEntitlement>;
+}
+
+/**
+ * What has to go now, in whatever state the workspace is, past every window, cap and pause: releases in quarantine,
+ * whatever the lines say, and items whose entitlement ended for fraud or malware (C13).
+ */
+export function forbiddenReleases({ held, catalogue, entitlements }: ForbiddenInput): Lapse[] {
+  return held.flatMap((release): Lapse[] => {
+    const entry = catalogue.get(release.itemId);
+    if (entry?.releases.get(release.version)?.status === 'quarantined') return [{ ...release, reason: 'quarantined' }];
+    const entitlement = entitlements.get(release.itemId);
+    const reason = entry?.access === 'sold' && entitlement?.entitled === false ? entitlement.reason : null;
+    return reason === 'fraud' || reason === 'malware' ? [{ ...release, reason }] : [];
+  });
+}

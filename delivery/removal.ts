@@ -1,0 +1,64 @@
+import { appendAudit } from '../process/audit.ts';
+import type { Database } from '../process/database.ts';
+import { deferClaim } from '../process/pending.ts';
+import { Announcer } from './announce.ts';
+import type { HeldSet } from './decide.ts';
+import { deleteReceipts, noteOutcome, writeDelivery, writeHeldItems } from './delivery-rows.ts';
+import type { ReleaseRef } from './forbidden.ts';
+import { nameOf } from './park.ts';
+import type { DeliveryPlan, ResolveOptions } from './resolve-template-assets.ts';
+import { setDigest } from './wanted-set.ts';
+import { whilePlanned, type Step } from './while-planned.ts';
+
+/** What an immediate removal did on the volume. */
+export interface Removed {
+  /** Paths where nothing of ours is any more. */
+  readonly paths: readonly string[];
+  /** The folders of ours that stand now. */
+  readonly directories: readonly string[];
+  /** Files that were not ours any more and were moved out of the agent's reach. */
+  readonly kept: number;
+}
+
+/**
+ * *finish* of a removal: what had to go is gone; said, with one restart to follow where the agent was running (C13, I25).
+ * The workspace is due again at once: what remains to be done is another decision.
+ */
+export async function finishRemoval(database: Database, plan: DeliveryPlan, removed: Removed, options: ResolveOptions): Promise<Step> {
+  return await whilePlanned(database, plan, options, async (trx, locked) => {
+    const { decision, delivery, workspace, wanted, attempt } = plan;
+    if (decision.act !== 'remove') return;
+    const announcer = await Announcer.open(trx, plan, locked.assetsVersion);
+    await announcer.revoked(decision.lapses, 'removed');
+    if (decision.asksForRestart) await announcer.restartRequested(wanted.setDigest, 'revoked');
+
+    const remaining = without(delivery.held, decision.releases);
+    await deleteReceipts(trx, workspace.workspaceId, removed.paths, removed.directories);
+    await writeHeldItems(trx, workspace, remaining.map((release) => release.itemId));
+    await writeDelivery(trx, workspace.workspaceId, {
+      present: withoutReleases(delivery.present, decision.releases),
+      staged: null,
+      applying: null,
+      restartDueAt: null,
+      ...(decision.asksForRestart ? { restartRequested: { epoch: workspace.epoch, setDigest: wanted.setDigest } } : {}),
+      assetsVersion: announcer.assetsVersion,
+    });
+    await appendAudit(trx, [{
+      subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'remove', outcome: 'removed',
+      attempt, causedBy: workspace.eventId,
+      detail: { releases: decision.releases.map(nameOf), reasons: decision.lapses.map((lapse) => lapse.reason), paths: removed.paths.length, kept: removed.kept },
+    }]);
+    await noteOutcome(trx, attempt, { outcome: 'removed' });
+    await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n: plan.n }, 0, false);
+  });
+}
+
+function without<R extends ReleaseRef>(releases: readonly R[], gone: readonly ReleaseRef[]): R[] {
+  return releases.filter((release) => !gone.some((other) => nameOf(other) === nameOf(release)));
+}
+
+function withoutReleases(present: HeldSet | null, gone: readonly ReleaseRef[]): HeldSet | null {
+  if (present === null) return null;
+  const items = without(present.items, gone);
+  return { items, setDigest: setDigest(items) };
+}

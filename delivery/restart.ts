@@ -1,0 +1,40 @@
+import type { Transaction } from '../process/database.ts';
+import { deferClaim, settleClaim } from '../process/pending.ts';
+import { Announcer } from './announce.ts';
+import { closeAttempts, noteOutcome, writeDelivery, type LockedWorkspace } from './delivery-rows.ts';
+import { nameOf, newLapses } from './park.ts';
+import type { DeliveryPlan } from './resolve-template-assets.ts';
+import { recentRestarts, restartDueAt } from './restart-window.ts';
+
+/**
+ * Ends an attempt whose whole change is staged: says what lapsed, and asks for the restart, once per epoch and set, as soon
+ * as the settle window and the cap allow it; until then the workspace is due again at that moment (C11, C13, I25).
+ */
+export async function settleStaged(trx: Transaction, plan: DeliveryPlan, locked: LockedWorkspace, settleWindowMs: number): Promise<void> {
+  const { decision, delivery, workspace, wanted, attempt, n } = plan;
+  if (decision.act !== 'stage' && decision.act !== 'ask') return;
+  const announcer = await Announcer.open(trx, plan, locked.assetsVersion);
+  const now = announcer.occurredAt;
+  const news = newLapses(plan, decision.lapses);
+  await announcer.revoked(news, 'restart_requested');
+
+  const dueAt = restartDueAt(locked.restarts, decision.reason, now, settleWindowMs);
+  const isDue = dueAt <= now;
+  if (isDue) await announcer.restartRequested(wanted.setDigest, decision.reason);
+  await writeDelivery(trx, workspace.workspaceId, {
+    ...(isDue
+      ? {
+          restartRequested: { epoch: workspace.epoch, setDigest: wanted.setDigest },
+          restartDueAt: null,
+          restartsAsked: [...recentRestarts(locked.restarts, now), now].map((at) => new Date(at)),
+        }
+      : { restartDueAt: new Date(dueAt) }),
+    lapsesAnnounced: [...delivery.lapsesAnnounced, ...news.map(nameOf)],
+    assetsVersion: announcer.assetsVersion,
+    parkedCode: null,
+  });
+  await noteOutcome(trx, attempt, { outcome: isDue ? 'restart-requested' : 'staged' });
+  await closeAttempts(trx, workspace.workspaceId, { upTo: attempt });
+  if (isDue) await settleClaim(trx, workspace.workspaceId, attempt, n);
+  else await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n }, dueAt - now, false);
+}
