@@ -52,11 +52,11 @@ export const settingsOf = {
   topics: [...kafka, 'replicationFactor'],
   schemas: [...registry, ...database],
   publish: [...database, ...store, ...kms, 'fetchHosts'],
-  entitlements: [...database, ...kafka, ...registry],
-  workspaces: [...database, ...kafka, ...registry],
+  entitlements: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
+  workspaces: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   relay: [...database, ...kafka, ...registry],
   expiry: database,
-  feed: [...kafka, ...registry],
+  feed: [...kafka, ...registry, 'sessionTimeoutMs'],
   deliveries: [...database, ...store, ...kms, 'fetchHosts', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'settleWindowMs', 'leaseMs'],
 } as const satisfies Record<string, readonly SettingName[]>;
 
@@ -84,7 +84,8 @@ function wireConsumer<T extends TopicName>(definition: ConsumerDefinition<T>, co
   return {
     name: definition.name,
     run: async (signal) => {
-      await runConsumer(definition, { database: own, codec: wireCodec(config, own), log, kafka: client, topicPrefix: config.topicPrefix, signal });
+      const { topicPrefix, sessionTimeoutMs } = config;
+      await runConsumer(definition, { database: own, codec: wireCodec(config, own), log, kafka: client, topicPrefix, sessionTimeoutMs, signal });
     },
     [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };
@@ -196,11 +197,11 @@ export const wireCatalogueLookup = (catalogue: Database): CatalogueLookup => ({
 });
 
 /** What a reader of waybill.assets needs besides what it does with the events (producers/client.ts). */
-export function wireAssetsFeed(config: Needs<'feed'>, log: Logger, clientId: string): Pick<ReadAssetsOptions, 'kafka' | 'registry' | 'topicPrefix' | 'groupId' | 'log'> {
+export function wireAssetsFeed(config: Needs<'feed'>, log: Logger, clientId: string): Omit<ReadAssetsOptions, 'onEvent' | 'signal'> {
   return {
     kafka: createKafka({ brokers: config.kafkaBrokers, clientId, log }),
     registry: createRegistry({ url: config.registryUrl, timeoutMs: config.registryTimeoutMs }),
-    topicPrefix: config.topicPrefix, groupId: `${config.topicPrefix}${clientId}`, log,
+    topicPrefix: config.topicPrefix, groupId: `${config.topicPrefix}${clientId}`, sessionTimeoutMs: config.sessionTimeoutMs, log,
   };
 }
 

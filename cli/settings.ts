@@ -23,6 +23,8 @@ export function devEnvironment(connections: StackConnections, stateDir: string):
     WAYBILL_CONTROL_PLANE_DATABASE_SCHEMA: 'control_plane',
     WAYBILL_BILLING_DATABASE_URL: databaseUrl,
     WAYBILL_BILLING_DATABASE_SCHEMA: 'billing',
+    // Members of a `dev` that was killed are soon given up.
+    WAYBILL_SESSION_TIMEOUT_MS: '6000',
     WAYBILL_REPLICATION_FACTOR: '1',
     WAYBILL_VOLUMES: join(stateDir, 'volumes'),
     WAYBILL_SETTLE_WINDOW_MS: '500',

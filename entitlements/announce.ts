@@ -6,7 +6,7 @@ import { deriveEventId } from '../schemas/ids.ts';
 import type { TypedEvent } from '../schemas/topics.ts';
 import { effectiveEntitlement, isLive, type EffectiveEntitlement } from './effective.ts';
 import { pairKeyOf, type Line } from './line.ts';
-import { findHolders, writeStates, type Pair } from './sql.ts';
+import { findHolders, insertFanouts, writeStates, type Pair } from './sql.ts';
 
 /** A pair whose lines, or the time, have changed. */
 export interface Announcement extends Pair {
@@ -16,6 +16,8 @@ export interface Announcement extends Pair {
 
 /** Lines that one EntitlementChanged names at most. */
 const linesMax = 100;
+/** Workspaces that one transaction wakes at most. */
+const wokenMax = 1000;
 /** Reasons for which what is held goes at once, so that its wake overtakes what waits (C13). */
 const removedAtOnce = new Set<EntitlementEnd | null>(['fraud', 'malware']);
 
@@ -35,10 +37,20 @@ export async function announce(trx: Transaction, announcements: readonly Announc
   const revisions = await writeStates(trx, states);
   await appendEvents(trx, states.map((state) => entitlementChanged(state, revisions.get(state.key) ?? 0, now)));
 
+  await wakeHolders(trx, states.map((state) => ({ ...state, lane: removedAtOnce.has(state.effective.reason) ? 'urgent' as const : 'live' as const })));
+}
+
+/** Directly while they are few; otherwise in pages, so that the locks of this transaction are not held that long. */
+async function wakeHolders(trx: Transaction, pairs: readonly (Pair & { readonly key: string; readonly lane: Lane })[]): Promise<void> {
+  const holders = await findHolders(trx, pairs, wokenMax + 1);
+  if (holders.length > wokenMax) {
+    await insertFanouts(trx, pairs);
+    return;
+  }
+  const laneOf = new Map(pairs.map(({ key, lane }) => [key, lane]));
   const lanes = new Map<string, Lane>();
-  const urgent = new Set(states.filter(({ effective }) => removedAtOnce.has(effective.reason)).map(({ key }) => key));
-  for (const { workspaceId, pairKey } of await findHolders(trx, states)) {
-    if (urgent.has(pairKey) || !lanes.has(workspaceId)) lanes.set(workspaceId, urgent.has(pairKey) ? 'urgent' : 'live');
+  for (const { workspaceId, pairKey } of holders) {
+    if (lanes.get(workspaceId) !== 'urgent') lanes.set(workspaceId, laneOf.get(pairKey) ?? 'live');
   }
   await wakeInLanes(trx, lanes);
 }

@@ -1,6 +1,7 @@
 import type { EntitlementSource, RevokeReason } from '../schemas/generated/events.ts';
 import type { ItemId, OrgId, Policy, PurchaseId } from '../schemas/ids.ts';
 import { asDatabaseFailure, type Database, type Transaction } from '../process/database.ts';
+import type { Lane } from '../process/pending.ts';
 import type { EffectiveEntitlement } from './effective.ts';
 import { pairKeyOf, type Line } from './line.ts';
 
@@ -121,14 +122,27 @@ export async function writeStates(trx: Transaction, states: readonly PairState[]
   return new Map(rows.map((row) => [pairKeyOf({ orgId: row.org_id, itemId: row.item_id }), row.revision]));
 }
 
-/** Workspaces of the org that name, hold, have staged or are applying the item. Read after the locks, before the wakes. */
-export async function findHolders(trx: Transaction, pairs: readonly Pair[]): Promise<{ workspaceId: string; pairKey: string }[]> {
+/**
+ * Workspaces of the org that name, hold, have staged or are applying the item, at most `limit` of all pairs together.
+ * Read after the locks, before the wakes.
+ */
+export async function findHolders(trx: Transaction, pairs: readonly Pair[], limit: number): Promise<{ workspaceId: string; pairKey: string }[]> {
   const { rows } = await trx.raw<{ rows: { workspace_id: string; org_id: OrgId; item_id: ItemId }[] }>(
-    `select w.workspace_id, w.org_id, w.item_id from unnest(?::uuid[], ?::text[]) as pair(org_id, item_id)
-     join workspace_items w using (org_id, item_id)`,
-    columnsOf(pairs),
+    `select distinct w.workspace_id, w.org_id, w.item_id from unnest(?::uuid[], ?::text[]) as pair(org_id, item_id)
+     join workspace_items w using (org_id, item_id) limit ?`,
+    [...columnsOf(pairs), limit],
   );
   return rows.map((row) => ({ workspaceId: row.workspace_id, pairKey: pairKeyOf({ orgId: row.org_id, itemId: row.item_id }) }));
+}
+
+/** One fan-out row for each pair that anybody names or holds: its workspaces are woken in pages. */
+export async function insertFanouts(trx: Transaction, pairs: readonly (Pair & { readonly lane: Lane })[]): Promise<void> {
+  await trx.raw(
+    `insert into fanouts (org_id, item_id, lane)
+     select org_id, item_id, lane from unnest(?::uuid[], ?::text[], ?::text[]) as pair(org_id, item_id, lane)
+     where exists (select from workspace_items w where w.org_id = pair.org_id and w.item_id = pair.item_id)`,
+    [...columnsOf(pairs), pairs.map(({ lane }) => lane)],
+  );
 }
 
 /** Pairs for which a validity began or ended without its having been announced, the longest overdue first. */

@@ -82,6 +82,7 @@ export const settings = {
   billingDatabaseSchema: setting({ variable: 'WAYBILL_BILLING_DATABASE_SCHEMA', parse: schemaName, defaultText: 'public', meaning: 'Schema of billing in its database.' }),
   kafkaBrokers: setting({ variable: 'WAYBILL_KAFKA_BROKERS', parse: hosts(1), meaning: 'Kafka bootstrap servers, host:port, separated by commas.' }),
   topicPrefix: setting({ variable: 'WAYBILL_TOPIC_PREFIX', parse: matching(/^[a-zA-Z0-9._-]{0,100}$/u, 'letters, digits, dots, _ and -'), defaultText: '', meaning: 'Put before every topic and consumer group name.' }),
+  sessionTimeoutMs: setting({ variable: 'WAYBILL_SESSION_TIMEOUT_MS', parse: integer(6_000, 300_000), defaultText: '30000', unit: 'ms', meaning: 'How long a consumer group waits for a silent member before others take over its partitions.' }),
   replicationFactor: setting({ variable: 'WAYBILL_REPLICATION_FACTOR', parse: integer(1, 9), defaultText: '3', unit: 'brokers', meaning: 'Copies of each partition that `waybill topics apply` asks for.' }),
   registryUrl: setting({ variable: 'WAYBILL_REGISTRY_URL', parse: http, meaning: 'Schema registry with the Confluent API.' }),
   registryTimeoutMs: setting({ variable: 'WAYBILL_REGISTRY_TIMEOUT_MS', parse: integer(100, 60_000), defaultText: '3000', unit: 'ms', meaning: 'Deadline of one request to the registry.' }),

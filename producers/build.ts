@@ -19,8 +19,10 @@ const entries: Readonly<Record<string, string>> = {
   failure: 'process/failure',
 };
 
-/** Packages that the caller has anyway and shares with us, and those that are ours alone. */
+/** Packages that the caller shares with us, in any version of our major; and those that are ours alone. */
 const shared = ['kafkajs', 'knex', 'pg'];
+/** Needed only by who reads waybill.assets. */
+const optional = 'kafkajs';
 const own = ['@kafkajs/confluent-schema-registry', 'avsc'];
 
 interface Manifest {
@@ -30,11 +32,12 @@ interface Manifest {
 }
 
 function manifestOf({ version, license, dependencies }: Manifest): object {
-  const versions = (names: readonly string[]): Record<string, string> => Object.fromEntries(names.map((name) => {
-    const exact = dependencies[name];
-    if (exact === undefined) throw new Error(`${name} is no dependency in package.json; producers/build.ts names it as one of the libraries`);
-    return [name, `^${exact}`];
-  }));
+  const exact = (name: string): string => {
+    const found = dependencies[name];
+    if (found === undefined) throw new Error(`${name} is no dependency in package.json; producers/build.ts names it as one of the libraries`);
+    return found;
+  };
+  const major = (name: string): string => exact(name).replace(/\..*$/u, '');
   return {
     name: '@waybill/producers',
     version,
@@ -43,8 +46,9 @@ function manifestOf({ version, license, dependencies }: Manifest): object {
     type: 'module',
     engines: { node: '>=20.19' },
     exports: Object.fromEntries(Object.entries(entries).map(([name, path]) => [`./${name}`, { types: `./${path}.d.ts`, default: `./${path}.js` }])),
-    dependencies: versions(own),
-    peerDependencies: versions(shared),
+    dependencies: Object.fromEntries(own.map((name) => [name, `^${exact(name)}`])),
+    peerDependencies: Object.fromEntries(shared.map((name) => [name, `^${major(name)}.0.0`])),
+    peerDependenciesMeta: { [optional]: { optional: true } },
   };
 }
 

@@ -16,6 +16,8 @@ import { decideRecord, needsRestart, recordOf, type RecordChange, type RecordEve
 import { appendEvents } from './outbox.ts';
 import { loadRecord, putRecord } from './record-rows.ts';
 
+export type { CatalogueLookup } from './check-items.ts';
+
 /** A new workspace, in the words of its events. */
 export interface WorkspaceInput {
   readonly workspace_id: string;

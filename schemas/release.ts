@@ -35,5 +35,10 @@ function readAs(schema: AvroRecord, older: Release | undefined): unknown {
   return older?.bytes === undefined ? undefined : createReader(avroOf(schema), avroOf(older.schema))(older.bytes);
 }
 
-const released = readTypes().map(release).filter((line) => line !== undefined);
-process.stdout.write(released.length === 0 ? 'Nothing to release: every schema is its newest version.\n' : `Released ${released.join(', ')}. Commit history/ and fixtures/.\n`);
+try {
+  const released = readTypes().map(release).filter((line) => line !== undefined);
+  process.stdout.write(released.length === 0 ? 'Nothing to release: every schema is its newest version.\n' : `Released ${released.join(', ')}. Commit history/ and fixtures/.\n`);
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -26,6 +26,7 @@ export interface Cast {
  */
 export async function playStory(scene: Scene, narrator: Narrator, output: Output): Promise<Cast> {
   const story = new Story(scene, narrator);
+  await story.begins();
   const org = randomUUID();
   const workspace = randomUUID();
 
@@ -65,14 +66,24 @@ class Story {
     this.#narrator = narrator;
   }
 
+  /** Waits until an event of each producer has gone through: from then on the times are those of a pipeline that runs. */
+  async begins(): Promise<void> {
+    const { billing, controlPlane } = this.#scene.stage;
+    const started = performance.now();
+    const ids = { org_id: randomUUID(), workspace_id: randomUUID() };
+    await billing.sell({ orgId: ids.org_id, itemId: 'brand-voice', purchaseId: randomUUID() });
+    await controlPlane.provision({ ...ids, runtime: 'claude-code' });
+    await this.#scene.until('the first events', async () => await this.#arrived('entitlements', { org_id: ids.org_id }) && await this.#arrived('workspace_records', ids));
+    this.#done('roles', started, 'entitlements, workspaces, deliveries, relays, expiry');
+  }
+
   /** A purchase, until the pipeline knows of it. Returns its id. */
   async buys(orgId: string, itemId: string): Promise<string> {
-    const { billing, pipeline } = this.#scene.stage;
+    const { billing } = this.#scene.stage;
     const started = performance.now();
     const purchaseId = randomUUID();
     await billing.sell({ orgId, itemId, purchaseId });
-    await this.#scene.until(`entitled to ${itemId}`, async () =>
-      (await pipeline('entitlements').where({ org_id: orgId, item_id: itemId, entitled: true })).length > 0);
+    await this.#scene.until(`entitled to ${itemId}`, async () => await this.#arrived('entitlements', { org_id: orgId, item_id: itemId, entitled: true }));
     this.#done('purchase', started, `org ${short(orgId)}`, itemId, 'entitled');
     return purchaseId;
   }
@@ -121,6 +132,10 @@ class Story {
   async #isReady(workspaceId: string, epoch: number, started: number): Promise<void> {
     const event = await this.#scene.said('AssetsReady', workspaceId, (said) => said.epoch === epoch);
     this.#done('AssetsReady', started, `workspace ${short(workspaceId)}`, ...itemsOf(event), `epoch ${String(epoch)}`);
+  }
+
+  async #arrived(table: string, row: Readonly<Record<string, string | boolean>>): Promise<boolean> {
+    return (await this.#scene.stage.pipeline(table).where(row)).length > 0;
   }
 
   #done(what: string, started: number, ...details: string[]): void {

@@ -50,6 +50,9 @@ create index pending_due on pending (lane, at);
 create table fanouts (
   id bigint generated always as identity primary key,
   item_id text not null,
+  -- Null: of every org.
+  org_id uuid,
+  lane text not null default 'live' check (lane in ('urgent', 'live', 'backfill', 'replay')),
   cursor uuid not null default '00000000-0000-0000-0000-000000000000',
   done_at timestamptz
 );

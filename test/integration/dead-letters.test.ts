@@ -62,7 +62,7 @@ const poisons: [string, () => Promise<Message>][] = [
 
 describe('I17: a poison message', () => {
   test.each(poisons)('%s is put away with its bytes, headers, code and reason, and delays nothing, not even its own key', async (code, make) => {
-    const { value = null } = await make();
+    const { value } = await make();
     const key = code === 'KEY_MISMATCH' ? 'somebody/else' : keyOf(purchase());
     const headers = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', odd: Buffer.from([0xff, 0x00]) };
     const partition = 3;

@@ -41,7 +41,7 @@ describe('a batch of workspace events', () => {
     const event = provisioned({ template: template ?? null, plugins: [plugin ?? expect.fail()] });
     expect((await fold(event)).counts).toEqual({ applied: 1, superseded: 0, duplicate: 0, conflict: 0 });
     expect(await records()).toEqual([asRow(recordOf(event))]);
-    expect(await named()).toEqual([plugin, template].toSorted());
+    expect(await named()).toEqual(['house-rules', 'seo-agent']);
     expect(await due()).toEqual([{ workspace_id: mine, lane: 1 }]);
     expect(await rowsOf('select subject_kind, subject_id, action, outcome, caused_by from audit')).toEqual([{
       subject_kind: 'workspace', subject_id: mine, action: 'WorkspaceProvisioned', outcome: 'applied', caused_by: event.event.event_id,

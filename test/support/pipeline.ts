@@ -64,7 +64,8 @@ export interface TestPipeline extends TestDatabase {
 }
 
 export async function startPipeline(): Promise<TestPipeline> {
-  const { database, isolated, drop } = await createTestDatabase();
+  const context = await createTestDatabase();
+  const { database, isolated } = context;
   const { kafkaBrokers, registryUrl } = inject('stack');
   const kafka = createKafka({ brokers: kafkaBrokers, clientId: 'test', log: silentLogger });
   const registry = createRegistry({ url: registryUrl, timeoutMs: 5_000 });
@@ -134,7 +135,7 @@ export async function startPipeline(): Promise<TestPipeline> {
     async drop() {
       await Promise.all([...running].map(async (consumer) => { await consumer.stop(); }));
       await Promise.all([producer.disconnect(), admin.disconnect()]);
-      await drop();
+      await context.drop();
     },
   };
 }
