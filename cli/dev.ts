@@ -5,7 +5,9 @@ import { readConfig } from '../process/config.ts';
 import { asFailure } from '../process/failure.ts';
 import { runTogether } from '../process/lifecycle.ts';
 import { createLogger, type Logger } from '../process/log.ts';
+import { lockStack } from '../stack/lock.ts';
 import { startStack, type Stack } from '../stack/stack.ts';
+import { prepareStateDir, publishRunning, withdrawRunning } from '../stack/state-file.ts';
 import { command } from './command.ts';
 import { companySettings, openCompany } from './dev/company.ts';
 import { Narrator } from './dev/narrator.ts';
@@ -31,15 +33,28 @@ export const devCommand = command({
     const started = performance.now();
     const stack = await startStack({ stateDir, report: (line) => { output.note(line); }, signal });
     const narrator = new Narrator(output);
+    const hide = stack.provider === 'environment' ? showRunning(stateDir, stack) : () => undefined;
     try {
       narrator.done('services', [`Kafka, registry, S3, PostgreSQL, KMS (${stack.provider})`], performance.now() - started);
       return await runDev({ stack, stateDir, once, output, narrator, signal });
     } finally {
       output.note('stopping');
+      hide();
       await stack.stop();
     }
   },
 });
+
+/** Services that the environment names are shown to a second terminal as our own would be. Returns the end of it. */
+function showRunning(stateDir: string, stack: Stack): () => void {
+  const prepared = prepareStateDir(stateDir);
+  const lock = lockStack(prepared.stateDir);
+  publishRunning(prepared.stateDir, stack.provider, stack.connections);
+  return () => {
+    withdrawRunning(prepared.stateDir);
+    lock.release();
+  };
+}
 
 interface DevRun {
   readonly stack: Stack;
@@ -99,7 +114,7 @@ async function tell(scene: Scene, { output, narrator, repository, logFile, stop,
   }
   if (once) return exitCodes.ok;
   narrator.chapter('It keeps running until Ctrl-C. In a second terminal, in this folder:');
-  for (const line of whatNext(cast, repository)) output.line(`  ${line}`);
+  for (const { command: line, meaning } of whatNext(cast, repository)) output.line(`  ${output.style('dim', `${meaning}:`)}\n    ${line}`);
   output.line();
   output.line(`  delivered files  ${join(scene.stage.volumes, cast.online)}`);
   output.line(`  logs             ${logFile}`);

@@ -2,7 +2,7 @@ import yargs, { type Argv } from 'yargs';
 
 import { asFailure, Failure } from '../process/failure.ts';
 import { FieldError } from '../schemas/ids.ts';
-import type { CommandContext, Execute, GlobalOptions, Mountable } from './command.ts';
+import type { CommandContext, Examples, GlobalOptions, Mountable, Mounting } from './command.ts';
 import { exitCodes, type ExitCode } from './exit-codes.ts';
 import { Output, type Streams } from './output.ts';
 
@@ -14,8 +14,11 @@ export interface CommandLine {
   readonly width?: number | undefined;
 }
 
-/** The parser with every command mounted, before it has read anything. Also what the reference is generated from. */
-export function buildParser(commands: readonly Mountable[], execute: Execute, width: number | null = null) {
+/** What the help of the whole shows. */
+const firstSteps: Examples = [['dev', 'everything on this machine, and a story'], ['explain <workspace>', 'why it is ready or not'], ['publish --help', 'options and examples of one command']];
+
+/** The parser with every command mounted, before it has read anything. */
+function buildParser(commands: readonly Mountable[], mounting: Mounting, width: number | null) {
   const globals = yargs()
     .scriptName('waybill')
     .usage('$0 <command>\n\nDelivers marketplace templates and plugins to agent workspaces.')
@@ -23,10 +26,11 @@ export function buildParser(commands: readonly Mountable[], execute: Execute, wi
     .option('debug', { type: 'boolean', default: false, describe: 'Show where an error came from', global: true })
     .locale('en')
     .parserConfiguration({ 'duplicate-arguments-array': false, 'parse-numbers': false, 'parse-positional-numbers': false });
-  return commands.reduce<Argv<GlobalOptions>>((all, one) => one.mount(all, execute), globals)
+  return commands.reduce<Argv<GlobalOptions>>((all, one) => one.mount(all, mounting), globals)
     .demandCommand(1, 'Which command?')
     .strict()
     .recommendCommands()
+    .completion('completion', 'Print a script for bash or zsh that completes commands and options')
     .version(false)
     .help('help', 'Show this help')
     .alias('help', 'h')
@@ -43,19 +47,28 @@ export async function runCommandLine(args: readonly string[], { commands, stream
   const has = (flag: string): boolean => args.includes(flag);
   const output = new Output(streams, { json: has('--json') });
   let code: ExitCode = exitCodes.ok;
-  const execute: Execute = async (run) => {
-    code = await runReporting(run, { output, signal }, has('--debug'));
+  let examples = firstSteps;
+  const mounting: Mounting = {
+    execute: async (run) => { code = await runReporting(run, { output, signal }, has('--debug')); },
+    named: (ofCommand) => { examples = ofCommand; },
   };
   try {
-    const parser = buildParser(commands, execute, width ?? null);
+    const parser = buildParser(commands, mounting, width ?? null);
     parser.fail((message: string, error: Error | undefined) => { throw error ?? usage(message); });
     await parser.parseAsync([...args], {}, (_error, _parsed, text) => {
-      if (text !== '') streams.out.write(`${text}\n`);
+      if (text === '') return;
+      streams.out.write(`${text}\n`);
+      if (has('--help') || has('-h')) streams.out.write(`\n${exampleText(examples)}\n`);
     });
     return code;
   } catch (error) {
     return report(error instanceof Failure ? error : usage(error instanceof Error ? error.message : String(error)), { output, signal }, has('--debug'));
   }
+}
+
+/** Not left to yargs, which breaks a long line where it can no longer be copied. */
+function exampleText(examples: Examples): string {
+  return ['Examples:', ...examples.flatMap(([line, meaning]) => [`  # ${meaning}`, `  waybill ${line}`])].join('\n');
 }
 
 const usage = (message: string): Failure => new Failure('input', 'USAGE', message);

@@ -20,8 +20,8 @@ export function createHostResolver(privateHosts: readonly string[], resolve: Res
     }
     return await new Promise((found, reject) => {
       guardedLookup(policy, resolve)(hostname, { all: false }, (error, address) => {
-        if (error === null) found(String(address));
-        else reject(error instanceof Failure ? error : new Failure('dependency', 'UNAVAILABLE', `The name ${hostname} has no address: ${error.message}`, { cause: error }));
+        if (error === null && typeof address === 'string') found(address);
+        else reject(error instanceof Failure ? error : new Failure('dependency', 'UNAVAILABLE', `The name ${hostname} has no address: ${error?.message ?? 'several were given'}`, { cause: error }));
       });
     });
   };

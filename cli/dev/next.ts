@@ -2,7 +2,7 @@ import type { ExampleRepository } from './example-repository.ts';
 import type { Cast } from './story.ts';
 
 /** What to try once the story is told: command lines that work as they stand, in the same checkout, while `dev` runs. */
-export function whatNext({ org, refunded, online, onlinePurchase }: Cast, { path, commit }: ExampleRepository): string[] {
+export function whatNext({ org, refunded, online, onlinePurchase }: Cast, { path, commit }: ExampleRepository): { command: string; meaning: string }[] {
   const release = `--repo ${path} --commit ${commit} --path templates/seo-agent --seller platform --item my-agent --kind template --version 1.0.0`;
   const lines: readonly (readonly [command: string, meaning: string])[] = [
     [`npx waybill explain ${refunded}`, 'why it is not ready'],
@@ -15,5 +15,5 @@ export function whatNext({ org, refunded, online, onlinePurchase }: Cast, { path
     [`npx waybill trigger provision --org ${org} --template my-agent`, 'every org has what is of the platform'],
     ['npx waybill --help', 'and the rest'],
   ];
-  return lines.map(([command, meaning]) => `${command}  # ${meaning}`);
+  return lines.map(([command, meaning]) => ({ command, meaning }));
 }

@@ -47,7 +47,11 @@ describe('a folder at a merged commit (B2)', () => {
       't/seo/system-prompt.md': 'You are…\r\n', 't/seo/run.sh': { executable: '#!/bin/sh' }, 't/seo/ü/日本.bin': Buffer.from([0, 255, 10, 13]),
       't/seo/empty': '', 'other/x': 'x',
     });
-    const pin = git.commit({ '.gitattributes': '* export-ignore\n*.md text eol=lf ident\n' });
+    // Added by itself: adding everything again would have git convert the line endings in the commit.
+    writeFileSync(join(git.path, '.gitattributes'), '* export-ignore\n*.md text eol=lf ident\n');
+    git.git('add', '.gitattributes');
+    git.git('commit', '--quiet', '--message', 'attributes');
+    const pin = git.git('rev-parse', 'HEAD');
     writeFileSync(join(git.path, 't/seo/system-prompt.md'), 'changed and not committed');
     const { defaultBranch, files } = await read(git, pin, { path: 't/seo' });
     expect(defaultBranch).toBe('main');
@@ -265,4 +269,14 @@ describe('over https', () => {
     await expect(read(`${server.url}/r/.git`, first, { source })).rejects.toMatchObject({ code: 'ADDRESS_REFUSED' });
     expect(target.requests).toEqual([]);
   });
+});
+
+test('a machine without git says so', async () => {
+  const { git, first } = makeHistory();
+  vi.stubEnv('PATH', temporaryFolder());
+  try {
+    await expect(read(git, first)).rejects.toMatchObject(refused('CONFIG_INVALID', /git is not installed/u));
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });

@@ -402,7 +402,7 @@ describe('a seller', () => {
     const kept = await findSeller(database, sellerId);
     for (const { seller } of reports) expect(seller).toEqual(kept);
     const states = await Promise.all(made.map(async (KeyId) => [KeyId, (await kms.send(new DescribeKeyCommand({ KeyId }))).KeyMetadata?.KeyState]));
-    expect(states.filter(([, state]) => state === 'Enabled').map(([key]) => key).toSorted()).toEqual([kept?.wrappingKeyId, kept?.signingKeyId].toSorted());
+    expect(new Set(states.filter(([, state]) => state === 'Enabled').map(([key]) => key))).toEqual(new Set([kept?.wrappingKeyId, kept?.signingKeyId]));
   });
 });
 
