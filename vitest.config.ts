@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** Two projects: `unit` needs nothing but Node; `integration` shares one local stack that its global setup brings up. */
+/**
+ * Three projects: `unit` needs nothing but Node; `faults` kills, freezes and floods child processes and file systems, and
+ * takes its time; `integration` shares one local stack that its global setup brings up.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -8,6 +11,13 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/rules/**/*.test.ts', 'test/tidy.test.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'faults',
+          include: ['test/faults/**/*.test.ts'],
+          testTimeout: 60_000,
         },
       },
       {

@@ -15,7 +15,7 @@ import { openShards, type RelayShards } from './relay-shards.ts';
 export interface RelayOptions {
   /** The database, and with its search path the schema, whose outbox is published. */
   readonly database: Database;
-  readonly kafka: Kafka;
+  readonly kafka: Pick<Kafka, 'producer'>;
   readonly codec: Codec;
   readonly topicPrefix: string;
   readonly log: Logger;
@@ -145,7 +145,7 @@ interface Publisher {
 }
 
 /** Fences the producer of kafkajs 2.2.4 (docs of each habit in the pitfalls of docs/dependencies.md). */
-function createPublisher(kafka: Kafka, topicPrefix: string): Publisher {
+function createPublisher(kafka: RelayOptions['kafka'], topicPrefix: string): Publisher {
   let current: { producer: Producer; partitions: WeakMap<Message, number> } | undefined;
   const closing = new Set<Promise<void>>();
 

@@ -18,10 +18,3 @@ export function drawTree(folder: string): string[] {
   };
   return draw(folder, '');
 }
-
-/** The paths of the files below a folder, sorted; without waybill's own folder. */
-export function listFiles(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .filter((path) => !path.startsWith(`${own}/`)).toSorted();
-}

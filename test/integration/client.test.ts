@@ -36,6 +36,7 @@ function ready(workspace_id: WorkspaceId, assets_version: number): TypedEvent<'A
 interface Reading {
   readonly taken: AssetsEvent[];
   readonly errors: object[];
+  readonly warnings: string[];
   stop(): Promise<void>;
 }
 
@@ -44,11 +45,12 @@ function read(groupId: string, onEvent: (event: AssetsEvent) => Promise<void> = 
   const { registryUrl } = inject('stack');
   const taken: AssetsEvent[] = [];
   const errors: object[] = [];
+  const warnings: string[] = [];
   const abort = new AbortController();
   const done = readAssets({
     kafka: pipeline.kafka, registry: createRegistry({ url: registryUrl, timeoutMs: 5000 }), known: createKnownSchemas(pipeline.database, registryUrl),
     groupId: pipeline.isolated.topicPrefix + groupId, topicPrefix: pipeline.isolated.topicPrefix, sessionTimeoutMs: 6000, signal: abort.signal,
-    log: { warn: () => undefined, error: (details) => { errors.push(details); } },
+    log: { warn: (_, message) => { warnings.push(message); }, error: (details) => { errors.push(details); } },
     onEvent: async (event) => {
       await onEvent(event);
       taken.push(event);
@@ -58,6 +60,7 @@ function read(groupId: string, onEvent: (event: AssetsEvent) => Promise<void> = 
   const reading = {
     taken,
     errors,
+    warnings,
     async stop() {
       abort.abort();
       await done;
@@ -106,6 +109,20 @@ describe('reading waybill.assets', () => {
     expect(failures.length).toBeGreaterThan(0);
     await until(() => versionsOf(reader.taken, a), [1, 2]);
     expect(failures).toEqual([]);
+    expect(reader.warnings.filter((message) => message.includes('crashed'))).toEqual([]);
+  });
+
+  test('an event that was never taken is there for the next reader of the group', async () => {
+    const a = newWorkspace();
+    await pipeline.publish(ready(a, 1), ready(a, 2));
+    const failing = read('untaken', async ({ event }) => {
+      await Promise.resolve();
+      if (event.workspace_id === a) throw new Error('not today');
+    });
+    await until(() => failing.warnings.length >= 3, true);
+    await failing.stop();
+    const next = read('untaken');
+    await until(() => versionsOf(next.taken, a), [1, 2]);
   });
 
   test('a record that can never be read is told as an error and passed over (I17)', async () => {

@@ -138,7 +138,7 @@ describe('generated histories on the real PostgreSQL', () => {
   });
 
   test('I2: the guarded write lets win exactly what decide lets win', async () => {
-    await fc.assert(fc.asyncProperty(fc.array(lineEvent, { minLength: 1, maxLength: 20 }), async (history) => {
+    await fc.assert(fc.asyncProperty(historyTwice(lineEvent, 16), async ({ second: history }) => {
       await database.raw('truncate entitlement_lines');
       let held = new Map<string, Line>();
       for (const event of history) {

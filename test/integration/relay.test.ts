@@ -7,6 +7,7 @@ import { Failure } from '../../process/failure.ts';
 import { silentLogger } from '../../process/log.ts';
 import { appendBytes, appendEvents } from '../../producers/outbox.ts';
 import { outboxDrained } from '../../producers/outbox-rows.ts';
+import { openShards } from '../../producers/relay-shards.ts';
 import { runRelay, type RelayOptions } from '../../producers/relay.ts';
 import { createCodec } from '../../schemas/codec.ts';
 import type { ItemChanged } from '../../schemas/generated/events.ts';
@@ -244,6 +245,18 @@ describe('several relays of one outbox', () => {
     expect(await holders()).toEqual([]);
   });
 
+  test('a relay whose lock connection dies holds nothing from that moment on', async () => {
+    const database = openAnother('relay-locks');
+    const shards = openShards(database);
+    await shards.balance();
+    expect(shards.held()).toHaveLength(16);
+    await pipeline.database.raw(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'relay-locks'`);
+    await expect.poll(() => shards.held(), { timeout: 2000, interval: 5 }).toEqual([]);
+    await shards.balance();
+    expect(shards.held()).toHaveLength(16);
+    await shards.close();
+  });
+
   test('of two schemas of one database do not stand in each other\'s way', async () => {
     const other = openDatabase(pipeline.isolated.databaseUrl, { schema: 'other_outbox', name: 'relay-other' });
     open.push(other);
@@ -302,6 +315,28 @@ describe('a dependency that is unwell', () => {
     } finally {
       await proxy.close();
     }
+  });
+
+  test('a request that fails while later rows are read already: nothing of a key overtakes it (I5)', async () => {
+    let requests = 0;
+    const failsOnce: Pick<Kafka, 'producer'> = {
+      producer: (config) => {
+        const producer = pipeline.kafka.producer(config);
+        return {
+          ...producer,
+          sendBatch: async (batch) => {
+            requests += 1;
+            if (requests === 2) throw new Error('lost on the way');
+            return await producer.sendBatch(batch);
+          },
+        };
+      },
+    };
+    await append(Array.from({ length: 6000 }, (_, n) => itemChanged(`overtake-${n % 3}`)));
+    start({ kafka: failsOnce });
+    await sentOnce();
+    await everythingArrived(6000);
+    expect(requests).toBeGreaterThan(2);
   });
 
   test('a registry that cannot be asked: nothing is refused, and it goes on when it answers (I17)', async () => {

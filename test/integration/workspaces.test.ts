@@ -153,7 +153,7 @@ describe('generated histories on the real PostgreSQL', () => {
   });
 
   test('I2: the guarded write lets win exactly what decide lets win', async () => {
-    await fc.assert(fc.asyncProperty(fc.array(recordEvent, { minLength: 1, maxLength: 20 }), async (history) => {
+    await fc.assert(fc.asyncProperty(historyTwice(recordEvent, 16), async ({ second: history }) => {
       await database.raw('truncate workspace_records');
       const held = new Map<string, WorkspaceRecord>();
       for (const event of history) {
