@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 
 import { createGitRepository } from './adapters/git/git-repository.ts';
+import type { HostLists } from './adapters/guarded-fetch/allowed-hosts.ts';
 import { createGuardedFetch } from './adapters/guarded-fetch/guarded-fetch.ts';
 import { createHostResolver } from './adapters/guarded-fetch/resolve-host.ts';
 import { createKafka } from './adapters/kafka/client.ts';
@@ -12,7 +13,7 @@ import { createManifestSigner } from './adapters/kms/manifest-signer.ts';
 import { createSellerKeys } from './adapters/kms/seller-keys.ts';
 import { createArtifactStore } from './adapters/s3/artifact-store.ts';
 import { createVolumeWork } from './adapters/volume/create-volume-work.ts';
-import { defaultLimits } from './catalogue/limits.ts';
+import type { ReleaseLimits } from './catalogue/limits.ts';
 import { findItem } from './catalogue/lookup.ts';
 import type { PublishDeps } from './catalogue/publish/publish.ts';
 import type { SellerKeys } from './catalogue/publish/seller.ts';
@@ -44,6 +45,7 @@ const database = ['databaseUrl', 'databaseSchema'] as const satisfies readonly S
 const kafka = ['kafkaBrokers', 'topicPrefix'] as const satisfies readonly SettingName[];
 const registry = ['registryUrl', 'registryTimeoutMs'] as const satisfies readonly SettingName[];
 const store = ['s3Endpoint', 's3Region', 's3Bucket', 's3AccessKeyId', 's3SecretAccessKey'] as const satisfies readonly SettingName[];
+const limits = ['packedBytesMax', 'archiveBytesMax', 'ratioMax', 'filesMax', 'entryBytesMax'] as const satisfies readonly (SettingName & keyof ReleaseLimits)[];
 const kms = ['kmsEndpoint', 'kmsRegion', 'kmsAccessKeyId', 'kmsSecretAccessKey'] as const satisfies readonly SettingName[];
 
 /** What each role and command asks for; `readConfig` takes it. */
@@ -51,13 +53,13 @@ export const settingsOf = {
   database,
   topics: [...kafka, 'replicationFactor'],
   schemas: [...registry, ...database],
-  publish: [...database, ...store, ...kms, 'fetchHosts'],
+  publish: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'gitTimeoutMs', 'gitCaFile'],
   entitlements: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   workspaces: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   relay: [...database, ...kafka, ...registry],
   expiry: database,
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
-  deliveries: [...database, ...store, ...kms, 'fetchHosts', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'settleWindowMs', 'leaseMs'],
+  deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'settleWindowMs', 'leaseMs'],
 } as const satisfies Record<string, readonly SettingName[]>;
 
 type Needs<Name extends keyof typeof settingsOf> = Config<(typeof settingsOf)[Name][number]>;
@@ -117,9 +119,6 @@ export function wireExpiry(config: Needs<'expiry'>, log: Logger): Wired {
   };
 }
 
-/** Deadlines of one fetch, in milliseconds (C14). */
-const fetchTimeoutMs = 300_000;
-const fetchIdleMs = 15_000;
 /** Volumes worked on at once; more threads than this only fight for the disk. */
 const volumeThreadsMax = 4;
 
@@ -129,18 +128,18 @@ export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired 
   const signer = resources.adopt(createArtifactStore(storeOf(config)), (opened) => { opened.close(); });
   const client = resources.adopt(openKms(kmsOf(config)), (opened) => { opened.destroy(); });
   const fetcher = resources.adopt(
-    createGuardedFetch({ hosts: [], privateHosts: [hostOf(config.s3Endpoint), ...config.fetchHosts], timeoutMs: fetchTimeoutMs, idleMs: fetchIdleMs }),
+    createGuardedFetch({ ...fetchListsOf(config), timeoutMs: config.fetchTimeoutMs, idleMs: config.fetchIdleMs }),
     async (opened) => { await opened.close(); },
   );
   const volumes = resources.adopt(
-    createVolumeWork({ threads: Math.min(config.deliveriesAtOnce, volumeThreadsMax), entryBytesMax: defaultLimits.entryBytesMax }),
+    createVolumeWork({ threads: Math.min(config.deliveriesAtOnce, volumeThreadsMax), entryBytesMax: config.entryBytesMax }),
     async (opened) => { await opened.close(); },
   );
   return {
     name: 'deliveries',
     run: async (signal) => {
       await runWorker({
-        database: own, signer, fetcher, volumes, unsealer: createUnsealer(client), limits: defaultLimits,
+        database: own, signer, fetcher, volumes, unsealer: createUnsealer(client), limits: limitsOf(config),
         volumeOf: (workspaceId) => join(config.volumesRoot, workspaceId),
         budget: new ByteBudget(config.inFlightBytesMax),
         options: { thirdPartySellers: config.thirdPartySellers === 'on', settleWindowMs: config.settleWindowMs },
@@ -158,6 +157,15 @@ const kmsOf = (config: Config<(typeof kms)[number]>) => ({
   endpoint: config.kmsEndpoint, region: config.kmsRegion, accessKeyId: config.kmsAccessKeyId, secretAccessKey: config.kmsSecretAccessKey,
 });
 
+const limitsOf = ({ packedBytesMax, archiveBytesMax, ratioMax, filesMax, entryBytesMax }: Config<(typeof limits)[number]>): ReleaseLimits =>
+  ({ packedBytesMax, archiveBytesMax, ratioMax, filesMax, entryBytesMax });
+
+/**
+ * Where sealed releases may be fetched from (C15): the store, whose name may lead to public addresses alone, and what is
+ * listed. A store at a private address is named by that address, or its name is listed.
+ */
+export const fetchListsOf = (config: Config<'s3Endpoint' | 'fetchHosts'>): HostLists => ({ hosts: [hostOf(config.s3Endpoint)], privateHosts: config.fetchHosts });
+
 /** host:port of a URL, the port said even where it is the protocol's own. */
 function hostOf(endpoint: string): string {
   const url = new URL(endpoint);
@@ -172,9 +180,6 @@ export interface Publishing extends AsyncDisposable {
   ensureBucket(): Promise<void>;
 }
 
-/** Deadline of reading one release out of its repository, in milliseconds. */
-const gitTimeoutMs = 300_000;
-
 export function wirePublishing(config: Needs<'publish'>, report: (line: string) => void = () => undefined): Publishing {
   const resources = new AsyncDisposableStack();
   const own = resources.use(wireDatabase(config, 'publish', 2));
@@ -182,8 +187,8 @@ export function wirePublishing(config: Needs<'publish'>, report: (line: string) 
   const client = resources.adopt(openKms(kmsOf(config)), (opened) => { opened.destroy(); });
   return {
     deps: {
-      database: own, store: artifacts, signer: createManifestSigner(client), sealer: createSealer(client), limits: defaultLimits, report,
-      source: createGitRepository({ timeoutMs: gitTimeoutMs, resolveHost: createHostResolver(config.fetchHosts) }),
+      database: own, store: artifacts, signer: createManifestSigner(client), sealer: createSealer(client), limits: limitsOf(config), report,
+      source: createGitRepository({ timeoutMs: config.gitTimeoutMs, resolveHost: createHostResolver(config.fetchHosts), caFile: config.gitCaFile }),
     },
     sellerKeys: createSellerKeys(client),
     ensureBucket: async () => { await artifacts.ensureBucket(); },

@@ -4,6 +4,7 @@ import { codes, isCode } from '../schemas/codes.ts';
 import { settingsOf, wireDatabase } from '../wire.ts';
 import { command, group } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
+import { parseLimit } from './limit.ts';
 import { table } from './output.ts';
 import { readSettings } from './settings.ts';
 
@@ -19,7 +20,7 @@ const list = command({
   run: async ({ status, code, consumer, limit }, { output }) => {
     await using own = wireDatabase(readSettings(settingsOf.database), 'dead-letters', 1);
     const found = await listDeadLetters(own, {
-      limit, ...(status === 'any' ? {} : { status }), ...(code === undefined ? {} : { code }), ...(consumer === undefined ? {} : { consumer }),
+      limit: parseLimit(limit), ...(status === 'any' ? {} : { status }), ...(code === undefined ? {} : { code }), ...(consumer === undefined ? {} : { consumer }),
     });
     output.result(found, (all) => (all.length === 0 ? 'no dead letters' : table(
       ['id', 'code', 'status', 'record', 'at', 'reason'],

@@ -1,7 +1,10 @@
+import { tx } from '../process/database.ts';
 import { codes, isCode } from '../schemas/codes.ts';
+import { parseOrgId } from '../schemas/ids.ts';
 import { settingsOf, wireDatabase } from '../wire.ts';
 import { command, group } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
+import { parseLimit } from './limit.ts';
 import { table } from './output.ts';
 import { readSettings } from './settings.ts';
 
@@ -42,8 +45,9 @@ const list = command({
     .option('org', { type: 'string', describe: 'Only those of this org' })
     .option('limit', { type: 'number', default: 100, describe: 'At most so many' }),
   run: async ({ state, org, limit }, { output }) => {
+    const asked = { state: state ?? null, org: org === undefined ? null : parseOrgId(org, 'org'), limit: parseLimit(limit) };
     await using own = wireDatabase(readSettings(settingsOf.database), 'deliveries', 1);
-    const { rows } = await own.raw<{ rows: DeliveryRow[] }>(sql, { state: state ?? null, org: org ?? null, limit });
+    const { rows } = await tx(own, async (trx) => await trx.raw<{ rows: DeliveryRow[] }>(sql, asked));
     output.result(rows, (all) => (all.length === 0 ? 'no deliveries' : [
       table(['workspace', 'state', 'code', 'status', 'epoch', 'template', 'tries'], all),
       ...[...new Set(all.map(({ code }) => code).filter((code) => code !== null))].filter(isCode).map((code) => `${code}: ${codes[code].cure}`),

@@ -1,4 +1,4 @@
-import type { Transaction } from '../process/database.ts';
+import { tx, type Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
 import { parseEventId, parseItemId, parseOrgId, parseWorkspaceId } from '../schemas/ids.ts';
 import { settingsOf, wireDatabase } from '../wire.ts';
@@ -22,10 +22,11 @@ export const explainCommand = command({
   options: (yargs) => yargs.positional('subject', { type: 'string', demandOption: true, describe: 'A full workspace id, org/item, or a full event id' }),
   run: async ({ subject }, { output }) => {
     await using own = wireDatabase(readSettings(settingsOf.database), 'explain', 1);
-    return await own.transaction(
-      async (trx) => (subject.includes('/') ? await explainEntitlement(trx, subject, output) : await explainId(trx, subject, output)),
-      { isolationLevel: 'repeatable read', readOnly: true },
-    );
+    return await tx(own, async (trx) => {
+      // One snapshot for all that is shown.
+      await trx.raw('set transaction isolation level repeatable read, read only');
+      return subject.includes('/') ? await explainEntitlement(trx, subject, output) : await explainId(trx, subject, output);
+    });
   },
 });
 

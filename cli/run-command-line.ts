@@ -14,6 +14,13 @@ export interface CommandLine {
   readonly width?: number | undefined;
 }
 
+/** yargs makes a list of an option that is given twice; one that takes a single value would be mistaken for nonsense. */
+function refuseRepeats(args: Readonly<Record<string, unknown>>, { array = [] }: { readonly array?: readonly string[] }): true {
+  const repeated = Object.keys(args).find((name) => name !== '_' && Array.isArray(args[name]) && !array.includes(name));
+  if (repeated !== undefined) throw usage(`--${repeated} was given more than once`);
+  return true;
+}
+
 /** What the help of the whole shows. */
 const firstSteps: Examples = [['dev', 'everything on this machine, and a story'], ['explain <workspace>', 'why it is ready or not'], ['publish --help', 'options and examples of one command']];
 
@@ -25,7 +32,8 @@ function buildParser(commands: readonly Mountable[], mounting: Mounting, width: 
     .option('json', { type: 'boolean', default: false, describe: 'Write JSON and nothing else', global: true })
     .option('debug', { type: 'boolean', default: false, describe: 'Show where an error came from', global: true })
     .locale('en')
-    .parserConfiguration({ 'duplicate-arguments-array': false, 'parse-numbers': false, 'parse-positional-numbers': false });
+    .parserConfiguration({ 'parse-numbers': false, 'parse-positional-numbers': false })
+    .check(refuseRepeats, true);
   return commands.reduce<Argv<GlobalOptions>>((all, one) => one.mount(all, mounting), globals)
     .demandCommand(1, 'Which command?')
     .strict()

@@ -35,8 +35,8 @@ export const runCommand = command({
   ],
   options: (yargs) => yargs
     .option('role', { choices: ['all', ...roles] as const, array: true, default: ['all'] as const, describe: 'Which role; may be repeated' })
-    .option('database', { type: 'string', describe: 'For the relay: the database whose outbox it publishes, instead of WAYBILL_DATABASE_URL' })
-    .option('schema', { type: 'string', describe: 'For the relay: the schema in that database, instead of WAYBILL_DATABASE_SCHEMA' }),
+    .option('database', { type: 'string', describe: 'For the relay: the database whose outbox it publishes, instead of WAYBILL_DATABASE_URL; its schema is public unless --schema says another' })
+    .option('schema', { type: 'string', describe: 'For the relay: the schema of the outbox' }),
   run: async ({ role, database, schema }, { output, signal }) => {
     const wanted: readonly string[] = role;
     const names = wanted.includes('all') ? roles : roles.filter((name) => wanted.includes(name));
@@ -44,7 +44,11 @@ export const runCommand = command({
       throw new Failure('input', 'USAGE', '--database and --schema are for `--role relay` alone: every other role works on WAYBILL_DATABASE_URL');
     }
     const settings: SettingName[] = [...new Set([...names.flatMap((name): readonly SettingName[] => settingsOf[name]), 'logLevel' as const])];
-    const given = { ...(database !== undefined && { WAYBILL_DATABASE_URL: database }), ...(schema !== undefined && { WAYBILL_DATABASE_SCHEMA: schema }) };
+    // Another database has nothing to do with the file or the schema that the environment names for ours.
+    const given = {
+      ...(database !== undefined && { WAYBILL_DATABASE_URL: database, WAYBILL_DATABASE_URL_FILE: '', WAYBILL_DATABASE_SCHEMA: 'public' }),
+      ...(schema !== undefined && { WAYBILL_DATABASE_SCHEMA: schema }),
+    };
     const config = readSettings(settings, given) as RoleConfig & Config<'logLevel'>; // what the named roles ask for is there
     const log = (name: string): Logger => createLogger(config.logLevel, name);
     const wired = wireRoles(names, config, log);

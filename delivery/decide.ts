@@ -1,20 +1,12 @@
 import type { Code } from '../schemas/codes.ts';
-import type { DeliveryMode, WorkspaceStatus } from '../schemas/generated/events.ts';
-import type { ItemId, OrgId, RuntimeId, Sha256, WorkspaceId } from '../schemas/ids.ts';
+import type { ItemId, Sha256 } from '../schemas/ids.ts';
+import type { Versioned } from '../entitlements/decide.ts';
 import type { Lapse, ReleaseRef } from './forbidden.ts';
 import { setDigest, type WantedSet } from './wanted-set.ts';
+import type { WorkspaceRecord } from './workspace-record.ts';
 
-/** The current record of a workspace, as the fold keeps it. */
-export interface WorkspaceState {
-  readonly workspaceId: WorkspaceId;
-  readonly orgId: OrgId;
-  readonly runtime: RuntimeId;
-  readonly template: ItemId | null;
-  readonly plugins: readonly ItemId[];
-  readonly status: WorkspaceStatus;
-  readonly deliveryMode: DeliveryMode;
-  readonly epoch: number;
-  readonly generation: number;
+/** The current record of a workspace: what a delivery decides by, and the event that it is the answer to. */
+export interface WorkspaceState extends Omit<WorkspaceRecord, keyof Versioned | 'origin'> {
   readonly eventId: string;
 }
 

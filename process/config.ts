@@ -42,6 +42,11 @@ function absolutePath(value: string): string {
   return value;
 }
 
+/** A setting that may be left empty. */
+function optional<T>(parse: (text: string) => T) {
+  return (value: string): T | undefined => (value === '' ? undefined : parse(value));
+}
+
 function oneOf<const T extends string>(...values: T[]) {
   return (value: string): T => {
     const found = values.find((candidate) => candidate === value);
@@ -95,7 +100,16 @@ export const settings = {
   kmsRegion: setting({ variable: 'WAYBILL_KMS_REGION', parse: text, defaultText: 'us-east-1', meaning: 'Region of the KMS.' }),
   kmsAccessKeyId: setting({ variable: 'WAYBILL_KMS_ACCESS_KEY_ID', parse: text, meaning: 'Access key of the KMS.' }),
   kmsSecretAccessKey: setting({ variable: 'WAYBILL_KMS_SECRET_ACCESS_KEY', parse: text, secret: true, meaning: 'Secret of the access key.' }),
-  fetchHosts: setting({ variable: 'WAYBILL_FETCH_HOSTS', parse: hosts(0), defaultText: '', meaning: 'host:port pairs, separated by commas, that an artifact may be fetched from although their address is private. The host of WAYBILL_S3_ENDPOINT is always allowed.' }),
+  fetchHosts: setting({ variable: 'WAYBILL_FETCH_HOSTS', parse: hosts(0), defaultText: '', meaning: 'host:port pairs, separated by commas, that an artifact may be fetched from although their address is private. The host of WAYBILL_S3_ENDPOINT needs no entry unless it is a name that leads to a private address.' }),
+  fetchTimeoutMs: setting({ variable: 'WAYBILL_FETCH_TIMEOUT_MS', parse: integer(1_000, 3_600_000), defaultText: '300000', unit: 'ms', meaning: 'Deadline of fetching one sealed release, its retries among it.' }),
+  fetchIdleMs: setting({ variable: 'WAYBILL_FETCH_IDLE_MS', parse: integer(100, 600_000), defaultText: '15000', unit: 'ms', meaning: 'Longest time without a byte while a sealed release is fetched.' }),
+  packedBytesMax: setting({ variable: 'WAYBILL_RELEASE_PACKED_BYTES', parse: integer(1_024, 2 ** 31), defaultText: '209715200', unit: 'bytes', meaning: 'Largest archive of a release after compression, published or delivered.' }),
+  archiveBytesMax: setting({ variable: 'WAYBILL_RELEASE_ARCHIVE_BYTES', parse: integer(1_024, 2 ** 31), defaultText: '536870912', unit: 'bytes', meaning: 'Largest archive of a release before compression, published or delivered.' }),
+  ratioMax: setting({ variable: 'WAYBILL_RELEASE_RATIO', parse: integer(1, 10_000), defaultText: '200', unit: 'times', meaning: 'How far an archive may expand: what expands further is taken for a bomb.' }),
+  filesMax: setting({ variable: 'WAYBILL_RELEASE_FILES', parse: integer(1, 1_000_000), defaultText: '10000', unit: 'files', meaning: 'Most files of a release that is published.' }),
+  entryBytesMax: setting({ variable: 'WAYBILL_RELEASE_ENTRY_BYTES', parse: integer(1, 2 ** 31), defaultText: '67108864', unit: 'bytes', meaning: 'Largest file of a release, published or looked at on a volume.' }),
+  gitTimeoutMs: setting({ variable: 'WAYBILL_GIT_TIMEOUT_MS', parse: integer(1_000, 3_600_000), defaultText: '300000', unit: 'ms', meaning: 'Deadline of reading one release out of its repository.' }),
+  gitCaFile: setting({ variable: 'WAYBILL_GIT_CA_FILE', parse: optional(absolutePath), defaultText: '', meaning: 'PEM file with the authorities that vouch for https repositories; those of the machine when empty.' }),
   volumesRoot: setting({ variable: 'WAYBILL_VOLUMES', parse: absolutePath, meaning: 'Folder under which each workspace volume is mounted by its workspace id.' }),
   thirdPartySellers: setting({ variable: 'WAYBILL_THIRD_PARTY_SELLERS', parse: oneOf('off', 'on'), defaultText: 'off', meaning: 'Whether items of sellers other than `platform` resolve (C16).' }),
   deliveriesAtOnce: setting({ variable: 'WAYBILL_DELIVERIES_AT_ONCE', parse: integer(1, 64), defaultText: '8', unit: 'deliveries', meaning: 'Deliveries that one worker has in flight.' }),

@@ -37,8 +37,12 @@ export function openDatabase(url: string, options: { schema?: string; poolMax?: 
       },
     },
     acquireConnectionTimeout: 10_000,
+    // knex writes to standard output what it throws anyway; there, the results of commands stand alone.
+    log: { warn: silent, error: silent, deprecate: silent, debug: silent },
   });
 }
+
+const silent = (): void => undefined;
 
 /** Makes the schema if it is not there, whoever else does so at the same time. */
 export async function ensureSchema(database: Database, schema: string): Promise<void> {

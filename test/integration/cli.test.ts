@@ -226,6 +226,8 @@ describe('explaining', () => {
   test('deliveries list shows where it stands, and can be asked for a state', async () => {
     expect(await waybillJson('deliveries', 'list', '--org', org)).toMatchObject([{ workspace, state: 'due', template: 'helper' }]);
     expect((await waybill('deliveries', 'list', '--state', 'refused')).code).toBe(3);
+    expect((await waybill('deliveries', 'list', '--org', 'acme')).code).toBe(2);
+    expect((await waybill('deliveries', 'list', '--limit', 'many')).code).toBe(2);
   });
 });
 

@@ -211,9 +211,9 @@ describe('killed', () => {
     await everythingArrived(4503);
     expect(new Set(idsOf(onTopic('waybill.dead-letters'))).size).toBe(3);
     const repeats = onTopic('waybill.catalogue').length - 4500;
-    // One request was acknowledged and not marked, in each of the two that were killed there.
+    // What was acknowledged and not yet marked comes again; at the first read nothing was.
     if (step === 'acked') expect(repeats).toBeGreaterThan(0);
-    else expect(repeats).toBe(0);
+    if (step === 'read') expect(repeats).toBe(0);
   });
 });
 
@@ -255,6 +255,33 @@ describe('several relays of one outbox', () => {
     await shards.balance();
     expect(shards.held()).toHaveLength(16);
     await shards.close();
+  });
+
+  test('a lock that is lost between two requests of a batch stops the second (I24)', async () => {
+    const database = openAnother('relay-between');
+    const heldAtRequest: number[][] = [];
+    const losesItsLocks: Pick<Kafka, 'producer'> = {
+      producer: (config) => {
+        const producer = pipeline.kafka.producer(config);
+        return {
+          ...producer,
+          sendBatch: async (batch) => {
+            heldAtRequest.push(await holders());
+            const metadata = await producer.sendBatch(batch);
+            if (heldAtRequest.length > 1) return metadata;
+            await pipeline.database.raw(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'relay-between'`);
+            await expect.poll(holders, { timeout: 5000, interval: 20 }).toEqual([]);
+            return metadata;
+          },
+        };
+      },
+    };
+    await append(Array.from({ length: 2500 }, (_, n) => itemChanged(`between-${n % 7}`)));
+    start({ database, kafka: losesItsLocks });
+    await sentOnce();
+    await everythingArrived(2500);
+    expect(heldAtRequest.length).toBeGreaterThan(2);
+    for (const held of heldAtRequest) expect(held).toEqual([16]);
   });
 
   test('of two schemas of one database do not stand in each other\'s way', async () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
@@ -33,5 +33,33 @@ describe('the count of the CI', () => {
   test('fails when no test ran, and when there is no report', () => {
     expect(count({ numPassedTests: 0, testResults: [] })).toEqual({ line: '0 passed, 0 failed', code: 1 });
     expect(spawnSync(process.execPath, [program, '/nowhere/report.json'], { encoding: 'utf8' })).toMatchObject({ stdout: '0 passed, 0 failed\n', status: 1 });
+  });
+});
+
+describe('.ci/run', () => {
+  /** Runs a copy of it where `npm` is a stand-in that logs its arguments, writes a report and ends as told. */
+  function runCi(npm: string): { line: string; code: number | null; calls: string } {
+    const folder = temporaryFolder();
+    cpSync(resolve(import.meta.dirname, '../../.ci'), join(folder, '.ci'), { recursive: true });
+    mkdirSync(join(folder, 'bin'));
+    mkdirSync(join(folder, '.waybill'));
+    writeFileSync(join(folder, '.waybill/test-report.json'), '{"numPassedTests": 999, "testResults": []}');
+    writeFileSync(join(folder, 'bin/npm'), `#!/usr/bin/env bash\necho "$*" >> calls\n${npm}\n`, { mode: 0o755 });
+    const { stdout, status } = spawnSync(join(folder, '.ci/run'), [], { encoding: 'utf8', cwd: '/', env: { ...process.env, PATH: `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}` } });
+    return { line: stdout.trim().split('\n').at(-1) ?? '', code: status, calls: readFileSync(join(folder, 'calls'), 'utf8') };
+  }
+
+  const report = `[ "$1" = test ] && echo '{"numPassedTests": 2, "testResults": [{"status": "passed", "assertionResults": [{"status": "passed"}, {"status": "passed"}]}]}' > .waybill/test-report.json`;
+
+  test("runs exactly the README's command and ends with the count", () => {
+    expect(runCi(`${report}; exit 0`)).toEqual({ line: '2 passed, 0 failed', code: 0, calls: 'ci\ntest\n' });
+  });
+
+  test('fails when the command fails, whatever the report says', () => {
+    expect(runCi(`${report}; [ "$1" = ci ]`)).toMatchObject({ line: '2 passed, 0 failed', code: 1 });
+  });
+
+  test('does not count the report of an earlier run, and tests nothing when installing failed', () => {
+    expect(runCi('exit 7')).toEqual({ line: '0 passed, 0 failed', code: 7, calls: 'ci\n' });
   });
 });

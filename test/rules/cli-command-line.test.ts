@@ -57,6 +57,7 @@ describe('a command line that is not understood', () => {
     { args: ['explain'], why: 'Not enough non-option arguments' },
     { args: ['trigger', 'status', 'x', 'onlyne'], why: 'Invalid values' },
     { args: ['run', '--role', 'relais'], why: 'Invalid values' },
+    { args: ['release', 'approve', 'a@1.0.0', '--reason', 'x', '--reason', 'y'], why: '--reason was given more than once' },
   ])('$args ends with 2 and says why', async ({ args, why }) => {
     const { code, out, err } = await waybill(...args);
     expect(code).toBe(2);
@@ -64,6 +65,18 @@ describe('a command line that is not understood', () => {
     expect(err).toContain('USAGE: ');
     expect(err).toContain(why);
     expect(err).toContain('--help');
+  });
+
+  test('an option that may be repeated is taken each time it is given', async () => {
+    let seen: unknown;
+    const probe = command({
+      usage: 'probe [words..]', summary: 'A probe', examples: [['probe', 'it']],
+      options: (yargs) => yargs.option('role', { type: 'string', array: true }).positional('words', { type: 'string', array: true }),
+      run: async ({ role, words }) => { seen = { role, words }; await Promise.resolve(); },
+    });
+    const sink = { write: () => undefined };
+    await runCommandLine(['probe', 'x', 'y', '--role', 'a', '--role', 'b'], { commands: [probe], streams: { out: sink, err: sink }, signal: new AbortController().signal });
+    expect(seen).toEqual({ role: ['a', 'b'], words: ['x', 'y'] });
   });
 
   test('a relay of another database cannot be mixed up with other roles', async () => {

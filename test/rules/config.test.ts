@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
+import { defaultLimits } from '../../catalogue/limits.ts';
 import { readConfig, settings, type SettingName } from '../../process/config.ts';
 import { Failure } from '../../process/failure.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -53,6 +54,18 @@ describe('the configuration table', () => {
       const text = 'defaultText' in row ? row.defaultText : undefined;
       if (text !== undefined) expect(() => parse(text), variable).not.toThrow();
     }
+  });
+
+  test('C14: the limits of a release are those that the code takes for granted, unless the environment says otherwise', () => {
+    const limits = Object.keys(defaultLimits) as (keyof typeof defaultLimits)[]; // an object literal's own names
+    expect(readConfig(limits, {}, {})).toEqual(defaultLimits);
+    expect(readConfig(limits, {}, { WAYBILL_RELEASE_FILES: '7' })).toEqual({ ...defaultLimits, filesMax: 7 });
+  });
+
+  test('a setting that may be left empty is undefined then, and judged otherwise', () => {
+    expect(readConfig(['gitCaFile'], {}, {})).toEqual({ gitCaFile: undefined });
+    expect(readConfig(['gitCaFile'], {}, { WAYBILL_GIT_CA_FILE: '/etc/ca.pem' })).toEqual({ gitCaFile: '/etc/ca.pem' });
+    expect(refusal(() => readConfig(['gitCaFile'], {}, { WAYBILL_GIT_CA_FILE: 'ca.pem' })).message).toContain('WAYBILL_GIT_CA_FILE should be an absolute path');
   });
 
   test('a secret never has a default', () => {
