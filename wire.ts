@@ -26,6 +26,7 @@ import { runExpiry } from './entitlements/expiry.ts';
 import { ByteBudget } from './process/byte-budget.ts';
 import type { Config, SettingName } from './process/config.ts';
 import { openDatabase, type Database } from './process/database.ts';
+import { Failure } from './process/failure.ts';
 import type { Runnable } from './process/lifecycle.ts';
 import type { Logger } from './process/log.ts';
 import type { CatalogueLookup } from './producers/check-items.ts';
@@ -212,12 +213,21 @@ export function wireAssetsFeed(config: Needs<'feed'>, log: Logger, clientId: str
 
 /** Makes the cluster's topics what schemas/topics.ts says. */
 export async function applyTopicTable(config: Needs<'topics'>, log: Logger): Promise<AppliedTopic[]> {
-  const admin = createKafka({ brokers: config.kafkaBrokers, clientId: 'waybill-topics', log }).admin();
+  // A person waits for this: soon told is better than ridden out.
+  const admin = createKafka({ brokers: config.kafkaBrokers, clientId: 'waybill-topics', log, retries: 8 }).admin();
   try {
-    await admin.connect();
+    await connectAdmin(admin, config.kafkaBrokers);
     return await applyTopics({ admin, prefix: config.topicPrefix, replicationFactor: config.replicationFactor });
   } finally {
     await admin.disconnect();
+  }
+}
+
+async function connectAdmin(admin: { connect(): Promise<void> }, brokers: readonly string[]): Promise<void> {
+  try {
+    await admin.connect();
+  } catch (error) {
+    throw new Failure('dependency', 'UNAVAILABLE', `Kafka at ${brokers.join(', ')}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
 }
 

@@ -12,7 +12,8 @@ import type { World } from './entitlements-world.ts';
  * the first batch on (joining the group is not counted, for no candidate).
  */
 export async function measureOurs(world: World): Promise<number> {
-  const { database, drop } = await world.freshDatabase(8);
+  const fresh = await world.freshDatabase(8);
+  const { database } = fresh;
   const abort = new AbortController();
   const everything = Promise.withResolvers<undefined>();
   let settled = 0;
@@ -34,6 +35,6 @@ export async function measureOurs(world: World): Promise<number> {
     batchChannel.unsubscribe(count);
     abort.abort();
     await roles;
-    await drop();
+    await fresh.drop();
   }
 }

@@ -47,7 +47,8 @@ from event where (org_id, item_id, purchase_id) in (select org_id, item_id, purc
 
 /** The bare statement, on two connections, without Kafka, decoding or relay. Out: events per second. */
 export async function measureStatement(world: World): Promise<number> {
-  const { database, url, drop } = await world.freshDatabase(2);
+  const fresh = await world.freshDatabase(2);
+  const { database, url } = fresh;
   const clients = [new pg.Client(url), new pg.Client(url)];
   try {
     await Promise.all(clients.map(async (client) => { await client.connect(); }));
@@ -62,7 +63,7 @@ export async function measureStatement(world: World): Promise<number> {
     return world.events.length / ((performance.now() - started) / 1000);
   } finally {
     await Promise.all(clients.map(async (client) => { await client.end(); }));
-    await drop();
+    await fresh.drop();
   }
 }
 

@@ -13,7 +13,8 @@ import type { World } from './entitlements-world.ts';
  * the first event on.
  */
 export async function measureTextbook(world: World, count: number): Promise<number> {
-  const { database, drop } = await world.freshDatabase(8);
+  const fresh = await world.freshDatabase(8);
+  const { database } = fresh;
   const consumer = world.kafka.consumer({ groupId: `${world.topicPrefix}textbook-${randomBytes(4).toString('hex')}`, maxWaitTimeInMs: 200 });
   const done = Promise.withResolvers<undefined>();
   let applied = 0;
@@ -36,7 +37,7 @@ export async function measureTextbook(world: World, count: number): Promise<numb
     return count / ((performance.now() - (first ?? 0)) / 1000);
   } finally {
     await consumer.disconnect();
-    await drop();
+    await fresh.drop();
   }
 }
 

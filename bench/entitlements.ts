@@ -12,6 +12,18 @@ export interface BenchOptions {
   readonly say: (line: string) => void;
 }
 
+/** What `--json` prints. */
+export interface BenchResult {
+  readonly name: string;
+  readonly ratios: { readonly textbook: number; readonly ceiling: number };
+  /** Medians. */
+  readonly eventsPerSecond: Readonly<Record<'ours' | 'textbook' | 'statement', number>>;
+  readonly rounds: number;
+  readonly events: number;
+  readonly cores: number;
+  readonly rates: readonly Readonly<Record<string, number>>[];
+}
+
 /** The textbook consumer is so much slower that a part of the events gives its rate as well. */
 const textbookPart = 1 / 20;
 
@@ -19,7 +31,7 @@ const textbookPart = 1 / 20;
  * Purchases and revocations per second: ours end to end, the textbook kafkajs consumer, and the bare statement as the
  * ceiling. Interleaved, because a shared machine varies by a factor of two; the ratios are medians of the rounds' ratios.
  */
-export async function benchEntitlements({ rounds, events, say }: BenchOptions): Promise<{ table: string; result: { name: string; ratios: Record<string, number> } }> {
+export async function benchEntitlements({ rounds, events, say }: BenchOptions): Promise<{ table: string; result: BenchResult }> {
   const world = await openWorld(events, say);
   const rates: { ours: number; textbook: number; statement: number }[] = [];
   try {
@@ -50,7 +62,7 @@ export async function benchEntitlements({ rounds, events, say }: BenchOptions): 
     row('ours: Kafka in → state, audit, outbox, position → Kafka out', medians.ours, `${ratios.textbook} × the textbook (goal 20)`),
     row('ceiling: the bare statement, 1,000 events, 2 connections', medians.statement, `ours is ${ratios.ceiling} of it (goal 0.6)`),
   ].join('\n');
-  return { table, result: { name: 'entitlements', ratios, ...{ eventsPerSecond: medians, rounds, events, cores: cpus().length, rates: rates.map(roundAll) } } };
+  return { table, result: { name: 'entitlements', ratios, eventsPerSecond: medians, rounds, events, cores: cpus().length, rates: rates.map(roundAll) } };
 }
 
 const perSecond = (rate: number): string => `${Math.round(rate).toLocaleString('en')}/s`;

@@ -49,6 +49,18 @@ export function archiveLength(files: readonly Pick<ArchivedFile, 'path' | 'bytes
 }
 
 /**
+ * The content of one file of an archive whose digest was checked already, without reading the others; undefined when the
+ * manifest has no such file. A view into the archive.
+ */
+export function fileInArchive(archive: Uint8Array, files: readonly ArchivedFile[], path: string): Uint8Array | undefined {
+  const at = files.findIndex((file) => file.path === path);
+  const file = files[at];
+  if (file === undefined) return undefined;
+  const start = archiveLength(files.slice(0, at)) - tarEnd.length + tarHeader(path, file.bytes, file.executable).length;
+  return archive.subarray(start, start + file.bytes);
+}
+
+/**
  * The files of an archive, in the order of its manifest. The archive has to be, byte for byte, the one that the manifest
  * describes: nothing is parsed, so there is nothing to disagree about (duplicate names, links, owners, trailing bytes).
  * Take all of them before any becomes visible: the end is checked last.

@@ -2,6 +2,7 @@ import { appendEvents } from '../producers/outbox.ts';
 import { appendAudit, type AuditRow } from '../process/audit.ts';
 import { tx, type Database, type Transaction } from '../process/database.ts';
 import { lockItems } from '../process/locks.ts';
+import type { Lane } from '../process/pending.ts';
 import { deriveEventId, type Channel, type ItemId, type Version } from '../schemas/ids.ts';
 import type { TypedEvent } from '../schemas/topics.ts';
 import { loadCatalogue, type CatalogueEntry, type CatalogueItem, type CatalogueRelease } from './lookup.ts';
@@ -17,8 +18,8 @@ export interface ItemEdit<T> {
   /** In order; none when nothing changed. */
   readonly facts: readonly CatalogueFact[];
   readonly audit: readonly Omit<AuditRow, 'causedBy' | 'attempt' | 'orgId'>[];
-  /** Whether another release may resolve now: then every workspace that names or holds the item looks again. */
-  readonly resolvesAnew: boolean;
+  /** Whether another release may resolve now: then every workspace that names or holds the item looks again, in this lane. */
+  readonly wakes: Lane | null;
 }
 
 /**
@@ -33,7 +34,7 @@ export async function editItem<T>(
   return await tx(database, async (trx) => {
     await lockItems(trx, [itemId], 'exclusive');
     const entry = (await loadCatalogue(trx, [itemId])).get(itemId);
-    const { result, facts, audit, resolvesAnew } = await edit(trx, entry);
+    const { result, facts, audit, wakes } = await edit(trx, entry);
     if (facts.length > 0) {
       const before = entry?.catalogueVersion ?? 0;
       await trx.raw('update items set catalogue_version = ? where item_id = ?', [before + facts.length, itemId]);
@@ -41,7 +42,7 @@ export async function editItem<T>(
       await appendEvents(trx, facts.map((fact, i) => eventOf(itemId, fact, before + 1 + i, occurredAt)));
     }
     await appendAudit(trx, audit);
-    if (resolvesAnew) await trx.raw('insert into fanouts (item_id) values (?)', [itemId]);
+    if (wakes !== null) await trx.raw('insert into fanouts (item_id, lane) values (?, ?)', [itemId, wakes]);
     return result;
   });
 }

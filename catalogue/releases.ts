@@ -3,7 +3,7 @@ import { Failure } from '../process/failure.ts';
 import type { Channel, ItemId, Version } from '../schemas/ids.ts';
 import { editItem, type CatalogueFact } from './edit-item.ts';
 import type { CatalogueEntry, CatalogueRelease } from './lookup.ts';
-import { decideStatus } from './release.ts';
+import { decideStatus, type ReleaseStatus } from './release.ts';
 
 export interface ReleaseName {
   readonly itemId: ItemId;
@@ -15,56 +15,80 @@ export interface CatalogueDecision {
   readonly changed: boolean;
 }
 
+export interface StatusChange extends CatalogueDecision {
+  readonly before: ReleaseStatus;
+  /** Channels that lead to the release all the same, sorted: who follows one of them gets nothing until it is moved. */
+  readonly channels: readonly Channel[];
+}
+
+/** What was done to a release, in the words of the command and the audit. */
+const actions: Readonly<Record<DecidedStatus, string>> = { approved: 'approve', yanked: 'yank', quarantined: 'quarantine' };
+
+/** A status that a person decides on; publishing alone makes a submitted release. */
+export type DecidedStatus = Exclude<ReleaseStatus, 'submitted'>;
+
 /**
- * Approves a submitted release, so that it may resolve (B3). Approving an approved one changes nothing.
- * @throws Failure input NOT_FOUND, CONFLICT (it was yanked or quarantined)
+ * Gives a release another status (B3): what resolves, is kept or has to go follows from it, and the workspaces that name or
+ * hold the item look again; after a quarantine at once, before all other work (C13). The same again changes nothing.
+ * @throws Failure input NOT_FOUND, CONFLICT (the life of a release has no such way), FIELD_INVALID (no reason)
  */
-export async function approveRelease(database: Database, { itemId, version, reason }: ReleaseName & { readonly reason: string }): Promise<CatalogueDecision> {
+export async function changeStatus(
+  database: Database, { itemId, version, status, reason }: ReleaseName & { readonly status: DecidedStatus; readonly reason: string },
+): Promise<StatusChange> {
+  const why = parseReason(reason);
   return await editItem(database, itemId, async (trx, entry) => {
-    const { facts } = await approveIn(trx, itemId, findRelease(entry, { itemId, version }));
+    const found = findRelease(entry, { itemId, version });
+    const { facts } = await changeStatusIn(trx, itemId, found, status);
     const changed = facts.length > 0;
+    const leading = [...entry?.channels ?? []].filter(([, to]) => to === version).map(([channel]) => channel).toSorted();
     return {
-      result: { changed }, facts, resolvesAnew: changed,
-      audit: changed ? [{ subjectKind: 'release', subjectId: `${itemId}@${version}`, action: 'approve', outcome: 'approved', detail: { reason } }] : [],
+      result: { changed, before: found.status, channels: status === 'approved' ? [] : leading },
+      facts,
+      wakes: !changed ? null : status === 'quarantined' ? 'urgent' : 'live',
+      audit: changed ? [{
+        subjectKind: 'release', subjectId: `${itemId}@${version}`, action: actions[status], outcome: status,
+        detail: { reason: why, before: found.status },
+      }] : [],
     };
   });
 }
 
 /**
  * Points a channel to an approved release (B3): pointing it to another would take the item away from everybody who follows it.
- * @throws Failure input NOT_FOUND, RELEASE_NOT_APPROVED
+ * @throws Failure input NOT_FOUND, RELEASE_NOT_APPROVED, FIELD_INVALID (no reason)
  */
 export async function setChannel(
   database: Database, { itemId, version, channel, reason }: ReleaseName & { readonly channel: Channel; readonly reason: string },
 ): Promise<CatalogueDecision> {
+  const why = parseReason(reason);
   return await editItem(database, itemId, async (trx, entry) => {
     const release = findRelease(entry, { itemId, version });
     const facts = await moveChannelIn(trx, itemId, entry, channel, release);
     const changed = facts.length > 0;
     return {
-      result: { changed }, facts, resolvesAnew: changed,
+      result: { changed }, facts, wakes: changed ? 'live' : null,
       audit: changed ? [{
         subjectKind: 'item', subjectId: itemId, action: 'set channel', outcome: 'moved',
-        detail: { channel, version, before: entry?.channels.get(channel) ?? null, reason },
+        detail: { channel, version, before: entry?.channels.get(channel) ?? null, reason: why },
       }] : [],
     };
   });
 }
 
-/** Approves within an edit of the item. @returns the release as it stands then, and what changed */
-export async function approveIn(
-  trx: Transaction, itemId: ItemId, release: CatalogueRelease,
+/** Changes a status within an edit of the item. @returns the release as it stands then, and what changed */
+export async function changeStatusIn(
+  trx: Transaction, itemId: ItemId, release: CatalogueRelease, status: DecidedStatus,
 ): Promise<{ readonly release: CatalogueRelease; readonly facts: CatalogueFact[] }> {
-  const decision = decideStatus(release.status, 'approved');
+  const decision = decideStatus(release.status, status);
   switch (decision.kind) {
     case 'unchanged':
       return { release, facts: [] };
     case 'rejected':
-      throw new Failure('input', 'CONFLICT', `${itemId} ${release.version} is not approved: ${decision.reason}`);
+      throw new Failure('input', 'CONFLICT', `${itemId} ${release.version} is not ${status}: ${decision.reason}`);
     case 'changed': {
       await trx.raw('update releases set status = ? where item_id = ? and version = ?', [decision.status, itemId, release.version]);
-      const approved = { ...release, status: decision.status };
-      return { release: approved, facts: [{ type: 'ReleaseChanged', release: approved }] };
+      const changed = { ...release, status: decision.status };
+      return { release: changed, facts: [{ type: 'ReleaseChanged', release: changed }] };
     }
   }
 }
@@ -90,4 +114,11 @@ function findRelease(entry: CatalogueEntry | undefined, { itemId, version }: Rel
   if (release !== undefined) return release;
   const reason = entry === undefined ? `there is no item ${itemId}` : `${itemId} has no release ${version}`;
   throw new Failure('input', 'NOT_FOUND', `Not in the catalogue: ${reason}`);
+}
+
+/** A reason that somebody can read later. */
+function parseReason(text: string): string {
+  const reason = text.trim();
+  if (reason === '' || reason.length > 1_000) throw new Failure('input', 'FIELD_INVALID', 'reason should say why, in 1 to 1,000 characters: it is kept in the audit');
+  return reason;
 }

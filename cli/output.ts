@@ -8,7 +8,8 @@ export interface Streams {
 
 export interface Sink {
   write(text: string): unknown;
-  readonly isTTY?: boolean;
+  /** A terminal that shows colours, and nobody asked for none. */
+  readonly hasColours?: boolean;
 }
 
 export type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold' | 'cyan';
@@ -57,7 +58,7 @@ export class Output {
 
   /** Text in a colour, on a terminal only. */
   style(style: Style, text: string): string {
-    return this.#streams.out.isTTY === true ? styleText(style, text, { validateStream: false }) : text;
+    return this.#streams.out.hasColours === true ? styleText(style, text, { validateStream: false }) : text;
   }
 }
 

@@ -100,7 +100,9 @@ function report(error: unknown, { output, signal }: CommandContext, debug: boole
   // What a person typed is refused by the same parsers as what an event carries.
   const failure = error instanceof FieldError ? new Failure('input', 'USAGE', error.message, { cause: error }) : asFailure(error);
   const origin = failure.cause instanceof Error ? failure.cause : failure;
-  output.error(failure, debug || failure.kind === 'fault' ? origin.stack : undefined);
+  // What a role tries again by itself, a person does.
+  const cure = failure.kind === 'dependency' ? 'Look at the service that the message names, then run the command again.' : failure.cure;
+  output.error({ code: failure.code, message: failure.message, cure }, debug || failure.kind === 'fault' ? origin.stack : undefined);
   return codeOf(failure);
 }
 

@@ -1,4 +1,4 @@
-import { createLogger } from '../process/log.ts';
+import { silentLogger } from '../process/log.ts';
 import { topics } from '../schemas/topics.ts';
 import { applyTopicTable, settingsOf } from '../wire.ts';
 import { command, group } from './command.ts';
@@ -11,7 +11,7 @@ const apply = command({
   examples: [['topics apply', 'creates what is missing and corrects settings; never removes a topic or a partition']],
   options: (yargs) => yargs,
   run: async (_args, { output }) => {
-    const applied = await applyTopicTable(readSettings(settingsOf.topics), createLogger('warn', 'topics'));
+    const applied = await applyTopicTable(readSettings(settingsOf.topics), silentLogger);
     output.result(applied, (all) => all.flatMap(({ name, outcome, changes, notes }) => [
       `${outcome.padEnd(9)} ${name}`, ...changes.map((change) => `          ${change}`), ...notes.map((note) => `          note: ${note}`),
     ]).join('\n'));

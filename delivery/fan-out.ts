@@ -11,7 +11,8 @@ const pageSize = 500;
 export async function wakeNextPage(database: Database): Promise<boolean> {
   return await tx(database, async (trx) => {
     const { rows: [fanout] } = await trx.raw<{ rows: { id: number; item_id: string; org_id: string | null; lane: Lane; cursor: string }[] }>(
-      'select id, item_id, org_id, lane, cursor from fanouts where done_at is null order by id limit 1 for update skip locked',
+      // What is urgent overtakes every page of what is not (C13).
+      `select id, item_id, org_id, lane, cursor from fanouts where done_at is null order by lane <> 'urgent', id limit 1 for update skip locked`,
     );
     if (fanout === undefined) return false;
     const { rows: page } = await trx.raw<{ rows: { workspace_id: string }[] }>(

@@ -10,7 +10,7 @@ import { lockWorkspace, noteOutcome, writeDelivery } from './delivery-rows.ts';
 import { resolveTemplateAssets, type ResolveOptions } from './resolve-template-assets.ts';
 
 /** Refusals that last until somebody acts; the others pass by themselves and are not announced. */
-const lasting = new Set<Code>(['INTEGRITY_FAILED', 'TOO_LARGE', 'UNSUPPORTED_VOLUME']);
+const lasting = new Set<Code>(['INTEGRITY_FAILED', 'TOO_LARGE', 'GATE_FIELD', 'UNSUPPORTED_VOLUME']);
 
 /** After a failed attempt: why, in the delivery row and the audit, and AssetsRejected when it lasts and is news. */
 export async function reject(database: Database, claim: Claim, failure: Failure, options: ResolveOptions): Promise<void> {

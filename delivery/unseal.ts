@@ -1,3 +1,4 @@
+import { fileInArchive } from '../catalogue/archive.ts';
 import { expandArchive } from '../catalogue/compression.ts';
 import type { ReleaseLimits } from '../catalogue/limits.ts';
 import type { SealedRelease } from '../catalogue/lookup.ts';
@@ -5,6 +6,7 @@ import type { ReleaseManifest } from '../catalogue/manifest.ts';
 import { verifyManifest } from '../catalogue/manifest-signature.ts';
 import { isSameContext, sealContext } from '../catalogue/seal-context.ts';
 import { sha256 } from '../catalogue/sha256.ts';
+import { checkConfig, configFile } from '../catalogue/template-config.ts';
 import { Failure } from '../process/failure.ts';
 
 /** Opens what a Sealer closed. Implemented by adapters/kms. */
@@ -40,8 +42,9 @@ export function verifySignedRecord(release: SealedRelease): ReleaseManifest {
 
 /**
  * Ciphertext → verified archive, in memory alone (I9). Nothing of it is returned before all of it was checked: length and
- * digest of the ciphertext, signature of the manifest, encryption, context, expanded length, digest of the archive (B5).
- * @throws Failure subject INTEGRITY_FAILED, MANIFEST_INVALID, TOO_LARGE, KEY_UNUSABLE; dependency UNAVAILABLE, UPSTREAM
+ * digest of the ciphertext, signature of the manifest, encryption, context, expanded length, digest of the archive (B5); and
+ * no field of a template's configuration that a gate reads before fetch (B6).
+ * @throws Failure subject INTEGRITY_FAILED, MANIFEST_INVALID, TOO_LARGE, GATE_FIELD, KEY_UNUSABLE; dependency UNAVAILABLE, UPSTREAM
  */
 export async function unsealRelease(
   unsealer: Unsealer, release: SealedRelease, ciphertext: Uint8Array, limits: ReleaseLimits,
@@ -54,6 +57,8 @@ export async function unsealRelease(
   if (!isSameContext(context, sealContext(manifest))) throw integrity(release, 'it was sealed as another release');
   const archive = await expandArchive(plaintext, manifest.archive_bytes, limits);
   if (sha256(archive) !== manifest.archive_sha256) throw integrity(release, 'its archive has not the digest of the signed manifest');
+  const config = manifest.kind === 'template' ? fileInArchive(archive, manifest.files, configFile) : undefined;
+  if (config !== undefined) checkConfig(config, manifest.runtimes);
   return { manifest, archive };
 }
 

@@ -2,6 +2,7 @@ import type { EntitlementSource, RevokeReason } from '../schemas/generated/event
 import type { ItemId, OrgId, Policy, PurchaseId } from '../schemas/ids.ts';
 import { asDatabaseFailure, type Database, type Transaction } from '../process/database.ts';
 import type { Lane } from '../process/pending.ts';
+import { arrayOf } from '../process/sql-columns.ts';
 import type { EffectiveEntitlement } from './effective.ts';
 import { pairKeyOf, type Line } from './line.ts';
 
@@ -35,6 +36,7 @@ interface LineRow {
 /**
  * All lines of the pairs, tombstones included, in one statement; no order. Whoever decides by them holds the (org, item)
  * locks, shared or exclusive, and took them in an earlier statement. What is in the table was parsed before it got there.
+ * LATERAL with OFFSET 0 keeps the planner to one index look-up a pair, whatever the statistics of a young table say.
  */
 export async function loadLines(trx: Transaction, pairs: readonly Pair[]): Promise<Line[]> {
   const { rows } = await trx.raw<{ rows: LineRow[] }>(
@@ -42,7 +44,7 @@ export async function loadLines(trx: Transaction, pairs: readonly Pair[]): Promi
        (extract(epoch from l.valid_from) * 1000)::bigint as valid_from, (extract(epoch from l.valid_until) * 1000)::bigint as valid_until,
        (extract(epoch from l.ended_at) * 1000)::bigint as ended_at, l.reason
      from unnest(?::uuid[], ?::text[]) as pair(org_id, item_id)
-     join entitlement_lines l using (org_id, item_id)`,
+     cross join lateral (select * from entitlement_lines l where l.org_id = pair.org_id and l.item_id = pair.item_id offset 0) l`,
     columnsOf(pairs),
   );
   return rows.map(({ org_id, item_id, purchase_id, valid_from, valid_until, ended_at, ...row }) => ({
@@ -76,12 +78,11 @@ export async function writeLines(trx: Transaction, writes: readonly LineWrite[])
      where (excluded.entitlement_version, excluded.revoked, excluded.digest collate "C")
          > (held.entitlement_version, held.revoked, held.digest collate "C")`,
     [
-      writes.map(({ line }) => line.orgId), writes.map(({ line }) => line.itemId), writes.map(({ line }) => line.purchaseId),
-      writes.map(({ line }) => line.version), writes.map(({ line }) => line.ended), writes.map(({ line }) => line.digest),
-      writes.map(({ line }) => line.source), writes.map(({ line }) => line.policy), writes.map(({ line }) => line.validFrom),
-      nullable(writes.map(({ line }) => line.validUntil)), nullable(writes.map(({ line }) => line.endedAt)),
-      nullable(writes.map(({ line }) => line.reason)),
-      writes.map(({ eventId }) => eventId),
+      arrayOf(writes.map(({ line }) => line.orgId)), arrayOf(writes.map(({ line }) => line.itemId)), arrayOf(writes.map(({ line }) => line.purchaseId)),
+      arrayOf(writes.map(({ line }) => line.version)), arrayOf(writes.map(({ line }) => line.ended)), arrayOf(writes.map(({ line }) => line.digest)),
+      arrayOf(writes.map(({ line }) => line.source)), arrayOf(writes.map(({ line }) => line.policy)), arrayOf(writes.map(({ line }) => line.validFrom)),
+      arrayOf(writes.map(({ line }) => line.validUntil)), arrayOf(writes.map(({ line }) => line.endedAt)), arrayOf(writes.map(({ line }) => line.reason)),
+      arrayOf(writes.map(({ eventId }) => eventId)),
     ],
   );
   return rowCount;
@@ -114,9 +115,9 @@ export async function writeStates(trx: Transaction, states: readonly PairState[]
      on conflict (org_id, item_id) do update set entitlement_revision = minted.entitlement_revision + 1
      returning org_id, item_id, entitlement_revision as revision`,
     [
-      ...columnsOf(states), states.map(({ effective }) => effective.entitled),
-      nullable(states.map(({ effective }) => effective.policy)), nullable(states.map(({ effective }) => effective.validUntil)),
-      nullable(states.map(({ effective }) => effective.reason)), nullable(states.map(({ effective }) => effective.nextChangeAt)),
+      ...columnsOf(states), arrayOf(states.map(({ effective }) => effective.entitled)), arrayOf(states.map(({ effective }) => effective.policy)),
+      arrayOf(states.map(({ effective }) => effective.validUntil)), arrayOf(states.map(({ effective }) => effective.reason)),
+      arrayOf(states.map(({ effective }) => effective.nextChangeAt)),
     ],
   );
   return new Map(rows.map((row) => [pairKeyOf({ orgId: row.org_id, itemId: row.item_id }), row.revision]));
@@ -141,7 +142,7 @@ export async function insertFanouts(trx: Transaction, pairs: readonly (Pair & { 
     `insert into fanouts (org_id, item_id, lane)
      select org_id, item_id, lane from unnest(?::uuid[], ?::text[], ?::text[]) as pair(org_id, item_id, lane)
      where exists (select from workspace_items w where w.org_id = pair.org_id and w.item_id = pair.item_id)`,
-    [...columnsOf(pairs), pairs.map(({ lane }) => lane)],
+    [...columnsOf(pairs), arrayOf(pairs.map(({ lane }) => lane))],
   );
 }
 
@@ -177,7 +178,4 @@ export async function msUntilNextDue(database: Database): Promise<number | undef
   }
 }
 
-const columnsOf = (pairs: readonly Pair[]): [OrgId[], ItemId[]] => [pairs.map(({ orgId }) => orgId), pairs.map(({ itemId }) => itemId)];
-
-/** A column with NULLs: pg writes them, knex's types do not know them. */
-const nullable = (column: (string | number | null)[]): string[] => column as string[];
+const columnsOf = (pairs: readonly Pair[]): [string, string] => [arrayOf(pairs.map(({ orgId }) => orgId)), arrayOf(pairs.map(({ itemId }) => itemId))];

@@ -1,4 +1,5 @@
 import type { Transaction } from './database.ts';
+import { arrayOf, jsonLinesOf } from './sql-columns.ts';
 
 /** One decision for the record (E2): what was decided about what, why, and what caused it. Holds no secret, ever. */
 export interface AuditRow {
@@ -19,9 +20,12 @@ export async function appendAudit(trx: Transaction, rows: readonly AuditRow[]): 
   if (rows.length === 0) return;
   await trx.raw(
     `insert into audit (subject_kind, subject_id, org_id, action, outcome, code, detail, caused_by, attempt)
-     select r."subjectKind", r."subjectId", r."orgId", r.action, r.outcome, r.code, coalesce(r.detail, '{}'), r."causedBy", r.attempt
-     from jsonb_to_recordset(?::jsonb) as r("subjectKind" text, "subjectId" text, "orgId" uuid, action text, outcome text,
-       code text, detail jsonb, "causedBy" uuid, attempt bigint)`,
-    [JSON.stringify(rows)],
+     select * from unnest(?::text[], ?::text[], ?::uuid[], ?::text[], ?::text[], ?::text[],
+       string_to_array(?, E'\\n')::jsonb[], ?::uuid[], ?::bigint[])`,
+    [
+      arrayOf(rows.map((row) => row.subjectKind)), arrayOf(rows.map((row) => row.subjectId)), arrayOf(rows.map((row) => row.orgId ?? null)),
+      arrayOf(rows.map((row) => row.action)), arrayOf(rows.map((row) => row.outcome)), arrayOf(rows.map((row) => row.code ?? null)),
+      jsonLinesOf(rows.map((row) => row.detail ?? {})), arrayOf(rows.map((row) => row.causedBy ?? null)), arrayOf(rows.map((row) => row.attempt ?? null)),
+    ],
   );
 }

@@ -1,4 +1,5 @@
 import type { Transaction } from './database.ts';
+import { arrayOf } from './sql-columns.ts';
 
 /**
  * Transaction-level advisory locks on 64-bit hashes of names, taken sorted by hash so that two takers never wait for
@@ -10,7 +11,7 @@ async function lock(trx: Transaction, names: readonly string[], mode: 'shared' |
   const take = mode === 'shared' ? 'pg_advisory_xact_lock_shared' : 'pg_advisory_xact_lock';
   await trx.raw(
     `select ${take}(k) from (select distinct hashtextextended(name, 0) as k from unnest(?::text[]) name order by k) sorted`,
-    [[...names]],
+    [arrayOf(names)],
   );
 }
 

@@ -128,7 +128,7 @@ function eventOf(line: Line, about: { caused_by: string | null; run_id: string |
 async function lockLine(trx: Transaction, { org_id, item_id, purchase_id }: LineKey): Promise<{ current: Line | undefined; now: number }> {
   const read = await readJson(
     trx,
-    `select json_build_object('now', floor(extract(epoch from clock_timestamp()) * 1000)::bigint, 'line', (
+    `select json_build_object('now', waybill_millis(clock_timestamp()), 'line', (
        select waybill_line_json(l) from waybill_lines l
        where l.org_id = :org_id and l.item_id = :item_id and l.purchase_id = :purchase_id for update))::text as r`,
     { org_id, item_id, purchase_id },

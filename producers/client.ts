@@ -59,7 +59,8 @@ const pauseMs = (failures: number): number => Math.min(pauseMinMs * 2 ** (failur
 /**
  * Reads waybill.assets typed, until the signal is aborted: at least once, in order per workspace, positions in Kafka.
  * Whatever `onEvent` throws is waited for and tried again, a record that can never be read is logged as an error and
- * passed over, and a crashed kafkajs consumer is replaced: nothing ends the reading silently. Never rejects.
+ * passed over, and a crashed kafkajs consumer is replaced: nothing ends the reading silently. Rejects only for options that
+ * kafkajs refuses, such as an empty group.
  */
 export async function readAssets(options: ReadAssetsOptions): Promise<void> {
   const { kafka, registry, known, signal, log } = options;

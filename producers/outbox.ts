@@ -1,4 +1,5 @@
 import type { Transaction } from '../process/database.ts';
+import { arrayOf, jsonLinesOf } from '../process/sql-columns.ts';
 import { keyOf, topicOf, type TopicName, type TypedEvent } from '../schemas/topics.ts';
 import { parseEvent } from '../schemas/parse-event.ts';
 import { checkInput } from './check-input.ts';
@@ -24,17 +25,18 @@ export interface RawRecord {
 export async function appendEvents(
   trx: Transaction, events: readonly TypedEvent[], { traceparent }: { traceparent?: string | undefined } = {},
 ): Promise<void> {
-  const rows = events.map(({ type, event }) => {
-    const typed = checkInput(() => parseEvent(type, event));
-    return { e: typed.event.event_id, t: topicOf(typed.type), k: keyOf(typed), y: type, b: typed.event };
-  });
-  if (rows.length === 0) return;
+  if (events.length === 0) return;
+  const typed = events.map(({ type, event }) => checkInput(() => parseEvent(type, event)));
   requireTransaction(trx);
-  // json and not jsonb: each body is made jsonb once, by the column.
   await trx.raw(
     `insert into waybill_outbox (event_id, topic, key, type, body, headers)
-     select r.e, r.t, r.k, r.y, r.b, ?::jsonb from json_to_recordset(?::json) as r(e uuid, t text, k text, y text, b jsonb)`,
-    [JSON.stringify(traceparent === undefined ? {} : { traceparent }), JSON.stringify(rows)],
+     select e, t, k, y, b, ?::jsonb
+     from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], string_to_array(?, E'\\n')::json[]) as r(e, t, k, y, b)`,
+    [
+      JSON.stringify(traceparent === undefined ? {} : { traceparent }), arrayOf(typed.map(({ event }) => event.event_id)),
+      arrayOf(typed.map(({ type }) => topicOf(type))), arrayOf(typed.map(keyOf)), arrayOf(typed.map(({ type }) => type)),
+      jsonLinesOf(typed.map(({ event }) => event)),
+    ],
   );
 }
 

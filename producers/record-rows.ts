@@ -7,7 +7,7 @@ import type { StoredRecord } from './mint-record.ts';
 export async function loadRecord(trx: Transaction, workspace_id: WorkspaceId, lock: 'lock' | 'peek'): Promise<{ current: StoredRecord | undefined; now: number }> {
   const read = await readJson(
     trx,
-    `select json_build_object('now', floor(extract(epoch from clock_timestamp()) * 1000)::bigint, 'record', (
+    `select json_build_object('now', waybill_millis(clock_timestamp()), 'record', (
        select waybill_record_json(w) || jsonb_build_object(
          'delivered_to', w.delivered_to, 'ready_epoch', w.ready_epoch, 'ready_generation', w.ready_generation)
        from waybill_workspaces w where w.workspace_id = :workspace_id ${lock === 'lock' ? 'for update' : ''}))::text as r`,

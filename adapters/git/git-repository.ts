@@ -2,16 +2,16 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import type { Pin, PinnedFiles, SourceRepository } from '../../catalogue/publish/pin.ts';
-import type { ReleaseLimits } from '../../catalogue/limits.ts';
+import type { Pin, SourceRepository } from '../../catalogue/publish/pin.ts';
 import { Failure } from '../../process/failure.ts';
 import { fetchDefaultBranch, isInHistory } from './default-branch.ts';
 import { locate, type Location } from './location.ts';
+import { publicName } from './public-name.ts';
 import { readFolder } from './read-folder.ts';
 import { GitError, type GitOptions } from './run-git.ts';
 
 export interface GitRepositoryOptions {
-  /** Deadline of reading one release out of a repository. */
+  /** Deadline of finding a commit in its repository, and of reading each folder of it. */
   readonly timeoutMs: number;
   /**
    * The address to dial for a host, after it was judged (C15); git dials this one and asks no resolver again.
@@ -28,41 +28,51 @@ export interface GitRepositoryOptions {
  */
 export function createGitRepository(options: GitRepositoryOptions): SourceRepository {
   return {
-    async readPinned(pin, limits) {
+    async open(pin) {
       const location = await locate(pin.repository);
       const home = await mkdtemp(join(tmpdir(), 'waybill-git-'));
+      const remove = async (): Promise<void> => { await rm(home, { recursive: true, force: true }); };
       try {
-        const git = await optionsFor(home, location, options);
-        return await readPinned(git, location, pin, limits);
+        const config = await configFor(location, options);
+        const git = (): GitOptions => ({ home, config, signal: AbortSignal.timeout(options.timeoutMs) });
+        const defaultBranch = await findMerged(git(), location, pin);
+        return {
+          repository: await publicName(git(), location), defaultBranch,
+          readFolder: async (path, limits, only) => {
+            try {
+              return await readFolder(git(), { commit: pin.commit, path }, limits, only);
+            } catch (error) {
+              throw asSourceFailure(pin, error);
+            }
+          },
+          [Symbol.asyncDispose]: remove,
+        };
       } catch (error) {
+        await remove();
         throw asSourceFailure(pin, error);
-      } finally {
-        await rm(home, { recursive: true, force: true });
       }
     },
   };
 }
 
-async function optionsFor(home: string, location: Location, { timeoutMs, resolveHost, caFile }: GitRepositoryOptions): Promise<GitOptions> {
-  const signal = AbortSignal.timeout(timeoutMs);
-  if (location.kind === 'directory') return { home, signal };
+async function configFor(location: Location, { resolveHost, caFile }: GitRepositoryOptions): Promise<string[]> {
+  if (location.kind === 'directory') return [];
   const { hostname, port } = location;
   const pinned = `http.curloptResolve=${hostname}:${port}:${await resolveHost(hostname, port)}`;
-  return { home, signal, config: [pinned, ...(caFile === undefined ? [] : [`http.sslCAInfo=${caFile}`])] };
+  return [pinned, ...(caFile === undefined ? [] : [`http.sslCAInfo=${caFile}`])];
 }
 
-async function readPinned(git: GitOptions, location: Location, pin: Pin, limits: ReleaseLimits): Promise<PinnedFiles> {
+/** The name of the default branch, after the commit was found in its history. */
+async function findMerged(git: GitOptions, location: Location, pin: Pick<Pin, 'repository' | 'commit'>): Promise<string> {
   const defaultBranch = await fetchDefaultBranch(git, location);
   // Looked for in what was fetched. The pin itself is not asked for before: a server hands out any commit by its id.
-  if (!(await isInHistory(git, pin.commit))) {
-    throw new Failure('input', 'PIN_UNMERGED',
-      `The commit ${pin.commit} is not in the history of ${defaultBranch}, the default branch of ${pin.repository}: merge it first, or publish the commit that it was merged as`);
-  }
-  return { defaultBranch, files: await readFolder(git, pin, limits) };
+  if (await isInHistory(git, pin.commit)) return defaultBranch;
+  throw new Failure('input', 'PIN_UNMERGED',
+    `The commit ${pin.commit} is not in the history of ${defaultBranch}, the default branch of ${pin.repository}: merge it first, or publish the commit that it was merged as`);
 }
 
 /** What git said, as what it means for a publisher. */
-function asSourceFailure({ repository }: Pin, error: unknown): unknown {
+function asSourceFailure({ repository }: Pick<Pin, 'repository'>, error: unknown): unknown {
   if (!(error instanceof GitError)) return error;
   const text = error.stderr;
   const fail = (kind: 'input' | 'dependency', code: 'NOT_FOUND' | 'ADDRESS_REFUSED' | 'UNAVAILABLE' | 'UPSTREAM', reason: string): Failure =>

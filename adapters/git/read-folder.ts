@@ -14,14 +14,20 @@ interface TreeEntry {
   readonly path: string;
 }
 
+/** A folder at a commit. */
+type Folder = Omit<Pin, 'repository'>;
+
+/** '' is above everything. */
+const isBelow = (folder: string, path: string): boolean => folder === '' || path === folder || path.startsWith(`${folder}/`);
+
 /**
- * Every regular file below a folder of a commit, from git objects. Links, submodules and names that are not UTF-8 are
+ * Every regular file below a folder of a commit, from git objects; with `only`, of what is below these paths of it. Links, submodules and names that are not UTF-8 are
  * refused, not skipped; how a path may look otherwise is the path policy's question.
  * @throws Failure input NOT_FOUND, PATH_REFUSED, TOO_LARGE; GitError
  */
-export async function readFolder(git: GitOptions, pin: Pin, limits: ReleaseLimits): Promise<SourceFile[]> {
+export async function readFolder(git: GitOptions, pin: Folder, limits: ReleaseLimits, only?: readonly string[]): Promise<SourceFile[]> {
   const tree = await findTree(git, pin);
-  const entries = await listTree(git, ['-r', tree]);
+  const entries = (await listTree(git, ['-r', tree])).filter(({ path }) => only === undefined || only.some((wanted) => isBelow(wanted, path)));
   for (const entry of entries) checkMode(entry, pin);
   if (entries.length > limits.filesMax) {
     throw new Failure('input', 'TOO_LARGE', `The artifact cannot be published: it has ${entries.length} files, more than ${limits.filesMax}`);
@@ -37,7 +43,7 @@ export async function readFolder(git: GitOptions, pin: Pin, limits: ReleaseLimit
  * The tree of the folder, found name by name. git's own `commit:path` would go through a submodule into a commit that was
  * never merged.
  */
-async function findTree(git: GitOptions, { commit, path }: Pin): Promise<string> {
+async function findTree(git: GitOptions, { commit, path }: Folder): Promise<string> {
   let tree = `${commit}^{tree}`;
   for (const name of path === '' ? [] : path.split('/')) {
     const found = (await listTree(git, [tree])).find((entry) => entry.path === name);
@@ -79,7 +85,7 @@ const kinds: Readonly<Record<string, string>> = { '120000': 'a symbolic link', '
 /** 100664 is what very old versions of git wrote for 100644. */
 const regular = new Set(['100644', '100755', '100664']);
 
-function checkMode({ mode, path }: TreeEntry, { commit }: Pin): void {
+function checkMode({ mode, path }: TreeEntry, { commit }: Folder): void {
   if (regular.has(mode)) return;
   throw new Failure('input', 'PATH_REFUSED', `${JSON.stringify(path)} at ${commit} is ${kinds[mode] ?? `of the mode ${mode}`}; only regular files are delivered`);
 }

@@ -13,12 +13,15 @@ const requestTimeoutMs = 5_000;
 /**
  * The way to one Kafka cluster; consumers, producers and admins are made from it. kafkajs 2.2.4 reads and writes gzip and
  * uncompressed batches; snappy, lz4 and zstd would crash a consumer, so producers of our topics use neither.
+ * `retries`: fewer for a person who waits for the answer.
  */
-export function createKafka({ brokers, clientId, log }: { brokers: readonly string[]; clientId: string; log: Logger }): Kafka {
+export function createKafka(
+  { brokers, clientId, log, retries = retry.retries }: { brokers: readonly string[]; clientId: string; log: Logger; retries?: number },
+): Kafka {
   return new Kafka({
     brokers: [...brokers],
     clientId,
-    retry,
+    retry: { ...retry, retries },
     connectionTimeout: connectionTimeoutMs,
     requestTimeout: requestTimeoutMs,
     logLevel: logLevel.INFO,

@@ -13,24 +13,32 @@ export interface Pin {
   readonly path: string;
 }
 
-export interface PinnedFiles {
+/** A commit that was found in the history of the default branch, open for reading. */
+export interface PinnedCommit {
+  /**
+   * How the repository is named in what is signed and kept: its https URL; of a local one the https URL of its origin, else
+   * the name of its folder. Never a path, which says something of a machine and nothing to anybody else.
+   */
+  readonly repository: string;
   /** Name of the branch that the commit was found in. */
   readonly defaultBranch: string;
-  /** Regular files below the folder, paths relative to it, in no order. Their names are as the repository has them. */
-  readonly files: readonly SourceFile[];
+  /**
+   * Regular files below a folder, paths relative to it, in no order. Their names are as the repository has them.
+   * @param only paths below the folder: nothing beside them is looked at
+   * @throws Failure input NOT_FOUND (no such folder), PATH_REFUSED (a link, a submodule, a name that is not UTF-8), TOO_LARGE;
+   *   dependency UNAVAILABLE, UPSTREAM
+   */
+  readFolder(path: string, limits: ReleaseLimits, only?: readonly string[]): Promise<SourceFile[]>;
 }
 
-/**
- * Reads a folder at a commit out of git objects, without a checkout, after it has found the commit in the history of the
- * default branch. Implemented by adapters/git.
- */
+/** Reads commits out of git objects, without a checkout. Implemented by adapters/git. */
 export interface SourceRepository {
   /**
-   * @throws Failure input PIN_UNMERGED (not in the default branch's history), PATH_REFUSED (a link, a submodule, a name that
-   *   is not UTF-8), TOO_LARGE, NOT_FOUND (no such repository or folder), FIELD_INVALID or ADDRESS_REFUSED (a repository that
-   *   may not be read); dependency UNAVAILABLE, UPSTREAM
+   * Finds the commit in the history of the default branch, and keeps it open until it is disposed of.
+   * @throws Failure input PIN_UNMERGED (not in that history), NOT_FOUND (no such repository), FIELD_INVALID or
+   *   ADDRESS_REFUSED (a repository that may not be read); dependency UNAVAILABLE, UPSTREAM
    */
-  readPinned(pin: Pin, limits: ReleaseLimits): Promise<PinnedFiles>;
+  open(pin: Pick<Pin, 'repository' | 'commit'>): Promise<PinnedCommit & AsyncDisposable>;
 }
 
 /** unknown → a commit id that can be a pin (B2): a branch, a tag or an abbreviation names another commit tomorrow. @throws Failure input PIN_UNMERGED */

@@ -2,15 +2,20 @@ import type { Database } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import type { Channel, CommitId, ItemId, Sha256, Version } from '../../schemas/ids.ts';
 import type { ReleaseLimits } from '../limits.ts';
+import type { SourceFile } from '../archive.ts';
 import { findSeller, loadCatalogue, loadSealedReleases, type SealedRelease, type Seller } from '../lookup.ts';
 import type { ReleaseManifest } from '../manifest.ts';
 import type { ReleaseStatus } from '../release.ts';
+import { configFile, shapeConfig, type ShapedConfig } from '../template-config.ts';
+import { describeFolder } from './describe.ts';
 import { packRelease, type PackedRelease } from './pack.ts';
-import type { SourceRepository } from './pin.ts';
+import type { PinnedCommit, SourceRepository } from './pin.ts';
 import { checkSameContent, registerRelease, type UploadedRelease } from './register.ts';
-import { decideItem, parseRequest, type ParsedRequest, type PublishRequest } from './request.ts';
+import { completeRequest, decideItem, parseRequest, type ItemTerms, type OpenRequest, type ParsedRequest, type PublishRequest } from './request.ts';
+import { refuseSecrets } from './scan.ts';
 import { sealArchive, type Sealer } from './seal.ts';
 import { signManifest, type ManifestSigner } from './sign.ts';
+import { checkSkills } from './skills.ts';
 import type { ArtifactStore } from './upload.ts';
 
 export interface PublishDeps {
@@ -32,9 +37,15 @@ export interface PublishReport {
   readonly status: ReleaseStatus;
   /** The channel that was asked for, and whether it pointed elsewhere before. */
   readonly channel: { readonly name: Channel; readonly moved: boolean } | null;
+  /** As it is signed: never a path of this machine. */
+  readonly repository: string;
   readonly commit: CommitId;
   readonly defaultBranch: string;
   readonly files: number;
+  /** Paths of the files that are delivered as executable, sorted; who approves looks at these first. */
+  readonly executables: readonly string[];
+  /** Fields that were taken out of a template's config.yaml (B6). */
+  readonly stripped: readonly string[];
   readonly archiveSha256: Sha256;
   readonly archiveBytes: number;
   readonly ciphertextSha256: Sha256;
@@ -43,22 +54,37 @@ export interface PublishReport {
 }
 
 /**
- * Publishes one release (B2–B4): reads a merged commit, packs it canonically, checks paths and limits, signs the manifest,
- * encrypts, uploads and registers, in this order, so that nothing is in the catalogue that cannot be fetched. The same
- * again changes nothing; other content under the same version is refused.
+ * Publishes one release (B2–B4): reads a merged commit, checks paths, limits, fields, skills and secrets, packs it
+ * canonically, signs the manifest, encrypts, uploads and registers, in this order, so that nothing is in the catalogue that
+ * cannot be fetched. The same again changes nothing; other content under the same version is refused.
  * @throws Failure input: FIELD_INVALID, RUNTIME_UNKNOWN, SELLER_UNKNOWN, PIN_UNMERGED, NOT_FOUND, PATH_REFUSED, TOO_LARGE,
- *   MANIFEST_INVALID, CONFLICT, RELEASE_NOT_APPROVED; subject: KEY_UNUSABLE; dependency: UNAVAILABLE, UPSTREAM
+ *   MANIFEST_INVALID, GATE_FIELD, SECRET_FOUND, CONFLICT, RELEASE_NOT_APPROVED; subject: KEY_UNUSABLE; dependency:
+ *   UNAVAILABLE, UPSTREAM
  */
 export async function publishRelease(deps: PublishDeps, wanted: PublishRequest): Promise<PublishReport> {
-  const { database, source, limits, report = () => undefined } = deps;
   const request = parseRequest(wanted);
+  await requireSeller(deps.database, request);
+  await using commit = await deps.source.open(request.pin);
+  return await publishFrom(deps, commit, request);
+}
+
+/** As publishRelease, from a commit that is open already: several releases of one repository are read out of one. */
+export async function publishFrom(deps: PublishDeps, commit: PinnedCommit, open: OpenRequest): Promise<PublishReport> {
+  const { database, limits, report = () => undefined } = deps;
+  const seller = await requireSeller(database, open);
+  const committed = await commit.readFolder(open.pin.path, limits, open.only);
+  report(`commit ${open.pin.commit} is in ${commit.defaultBranch}: ${committed.length} files`);
+  // From here on the repository goes by the name that others may read.
+  const named = { ...open, pin: { ...open.pin, repository: commit.repository } };
+  const request = completeRequest(named, open.kind === 'template' ? undefined : describeFolder(committed));
   const { itemId, version, pin } = request;
-  const seller = await requireSeller(database, request);
   const item = decideItem((await loadCatalogue(database, [itemId])).get(itemId), request);
 
-  const { defaultBranch, files } = await source.readPinned(pin, limits);
-  report(`commit ${pin.commit} is in ${defaultBranch}: ${files.length} files`);
+  const { files, stripped } = shapeFiles(item, committed);
+  for (const { field, reason } of stripped) report(`${configFile}: the field ${JSON.stringify(field)} is taken out: ${reason}`);
   const packed = packRelease({ ...item, version, source: pin }, files, limits);
+  checkSkills(files);
+  await refuseSecrets(files);
   report(`archive ${packed.manifest.archive_sha256}, ${packed.manifest.archive_bytes} bytes`);
 
   const isThere = await isRegistered(database, request, packed.manifest);
@@ -70,13 +96,24 @@ export async function publishRelease(deps: PublishDeps, wanted: PublishRequest):
     outcome: isNew ? 'published' : 'unchanged',
     itemId, version, status: release.status,
     channel: request.channel === undefined ? null : { name: request.channel, moved: channelMoved },
-    commit: pin.commit, defaultBranch,
-    files: release.files, archiveSha256: release.archiveSha256, archiveBytes: release.archiveBytes,
+    repository: pin.repository, commit: pin.commit, defaultBranch: commit.defaultBranch,
+    files: release.files,
+    executables: packed.manifest.files.filter((file) => file.executable).map((file) => file.path),
+    stripped: stripped.map(({ field }) => field),
+    archiveSha256: release.archiveSha256, archiveBytes: release.archiveBytes,
     ciphertextSha256: sealed.ciphertextSha256, ciphertextBytes: sealed.ciphertextBytes, objectKey: sealed.objectKey,
   };
 }
 
-async function requireSeller(database: Database, { sellerId }: ParsedRequest): Promise<Seller> {
+/** A template's config.yaml with the fields that it may carry; everything else as it was committed (B6). */
+function shapeFiles({ kind, runtimes }: ItemTerms, files: readonly SourceFile[]): { files: readonly SourceFile[]; stripped: ShapedConfig['stripped'] } {
+  const config = kind === 'template' ? files.find(({ path }) => path === configFile) : undefined;
+  if (config === undefined) return { files, stripped: [] };
+  const { bytes, stripped } = shapeConfig(config.bytes, runtimes);
+  return { files: files.map((file) => (file === config ? { ...file, bytes } : file)), stripped };
+}
+
+async function requireSeller(database: Database, { sellerId }: OpenRequest): Promise<Seller> {
   const seller = await findSeller(database, sellerId);
   if (seller === undefined) throw new Failure('input', 'SELLER_UNKNOWN', `There is no seller ${sellerId}`);
   return seller;

@@ -3,7 +3,7 @@ import { Failure } from '../../process/failure.ts';
 import { editItem, type CatalogueFact, type ItemEdit } from '../edit-item.ts';
 import type { CatalogueEntry, CatalogueRelease } from '../lookup.ts';
 import type { ReleaseManifest } from '../manifest.ts';
-import { approveIn, moveChannelIn } from '../releases.ts';
+import { changeStatusIn, moveChannelIn } from '../releases.ts';
 import { decideItem, type ItemTerms, type ParsedRequest } from './request.ts';
 import type { SealedArchive } from './seal.ts';
 import type { SignedManifest } from './sign.ts';
@@ -42,7 +42,7 @@ export async function registerRelease(
       facts.push({ type: 'ItemChanged', item });
     }
     const found = known ?? (await insertRelease(trx, request, manifest, uploaded));
-    const approval = request.approve ? await approveIn(trx, request.itemId, found) : { release: found, facts: [] };
+    const approval = request.approve ? await changeStatusIn(trx, request.itemId, found, 'approved') : { release: found, facts: [] };
     // One event says what a new release is in the end.
     if (known === undefined) facts.push({ type: 'ReleaseChanged', release: approval.release });
     else facts.push(...approval.facts);
@@ -53,7 +53,7 @@ export async function registerRelease(
       facts,
       audit: auditOf(request, manifest, entry, known === undefined, approval.facts.length > 0, moved.length > 0),
       // Also a new item without an approved release: who waits for it is told another reason.
-      resolvesAnew: entry === undefined || approval.facts.length > 0 || moved.length > 0,
+      wakes: entry === undefined || approval.facts.length > 0 || moved.length > 0 ? 'live' : null,
     };
   });
 }

@@ -4,6 +4,7 @@ import { FieldError, parseChannel, parseItemId, parseSellerId, parseVersion, typ
 import { parseKnownRuntime } from '../../schemas/runtimes.ts';
 import type { Access, CatalogueItem } from '../lookup.ts';
 import type { Kind } from '../target-path.ts';
+import { describingFiles, type Description } from './describe.ts';
 import { parseFolder, parsePinnedCommit, type Pin } from './pin.ts';
 
 /** What a publisher asks for, as it came. */
@@ -13,10 +14,15 @@ export interface PublishRequest {
   readonly commit: string;
   /** Folder in the repository; '' or '.' is its root. */
   readonly path: string;
+  /** Nothing but these paths below the folder; undefined: all of it. */
+  readonly only?: readonly string[] | undefined;
   readonly seller: string;
-  readonly item: string;
-  readonly kind: string;
-  readonly version: string;
+  /** Default of item, kind and version: what the folder says of itself. */
+  readonly item?: string | undefined;
+  readonly kind?: string | undefined;
+  readonly version?: string | undefined;
+  /** For a folder that says no version either. */
+  readonly versionOtherwise?: string | undefined;
   /** Default: what the item has, `sold` for a new one. */
   readonly access?: string | undefined;
   /** Default: what the item has; a new one needs them. */
@@ -27,12 +33,15 @@ export interface PublishRequest {
   readonly channel?: string | undefined;
 }
 
-export interface ParsedRequest {
+/** A request whose own fields are well-formed; what is undefined the folder has to say. */
+export interface OpenRequest {
   readonly pin: Pin;
+  readonly only: readonly string[] | undefined;
   readonly sellerId: SellerId;
-  readonly itemId: ItemId;
-  readonly kind: Kind;
-  readonly version: Version;
+  readonly itemId: ItemId | undefined;
+  readonly kind: Kind | undefined;
+  readonly version: Version | undefined;
+  readonly versionOtherwise: Version | undefined;
   readonly access: Access | undefined;
   /** Sorted, without repeats. */
   readonly runtimes: readonly RuntimeId[] | undefined;
@@ -40,11 +49,17 @@ export interface ParsedRequest {
   readonly channel: Channel | undefined;
 }
 
+export interface ParsedRequest extends OpenRequest {
+  readonly itemId: ItemId;
+  readonly kind: Kind;
+  readonly version: Version;
+}
+
 /** Whose items may be `platform`: delivered to every org without an entitlement. */
 const platformSeller = 'platform';
 
 /** @throws Failure input FIELD_INVALID, RUNTIME_UNKNOWN, PIN_UNMERGED: which field, and what it should be */
-export function parseRequest(request: PublishRequest): ParsedRequest {
+export function parseRequest(request: PublishRequest): OpenRequest {
   const commit = parsePinnedCommit(request.commit);
   return checkInput(() => {
     const sellerId = parseSellerId(request.seller, 'seller');
@@ -52,10 +67,12 @@ export function parseRequest(request: PublishRequest): ParsedRequest {
     if (access === 'platform' && sellerId !== platformSeller) throw new FieldError('access', `open or sold for the seller ${sellerId}: platform is for items of ${platformSeller}`, access);
     return {
       pin: { repository: request.repository, commit, path: parseFolder(request.path) },
+      only: request.only,
       sellerId,
-      itemId: parseItemId(request.item, 'item'),
-      kind: parseKind(request.kind),
-      version: parseVersion(request.version),
+      itemId: request.item === undefined ? undefined : parseItemId(request.item, 'item'),
+      kind: request.kind === undefined ? undefined : parseKind(request.kind),
+      version: request.version === undefined ? undefined : parseVersion(request.version),
+      versionOtherwise: request.versionOtherwise === undefined ? undefined : parseVersion(request.versionOtherwise),
       access,
       runtimes: request.runtimes === undefined || request.runtimes.length === 0 ? undefined : parseRuntimes(request.runtimes),
       approve: request.approve ?? false,
@@ -63,6 +80,27 @@ export function parseRequest(request: PublishRequest): ParsedRequest {
     };
   });
 }
+
+/**
+ * The request with what the folder says of itself in the place of what was not asked for. What was asked for goes first.
+ * @throws Failure input FIELD_INVALID: neither says it, or what the folder says is no name or version of ours
+ */
+export function completeRequest(request: OpenRequest, described: Description | undefined): ParsedRequest {
+  return checkInput(() => {
+    const kind = request.kind ?? (described === undefined ? undefined : 'plugin');
+    if (kind === undefined) throw lacking('kind');
+    const said = <T>(field: 'name' | 'version', parse: (value: unknown, name: string) => T): T | undefined =>
+      (described?.[field] === undefined ? undefined : parse(described[field], `${field} in ${described.file}`));
+    const itemId = request.itemId ?? said('name', parseItemId);
+    if (itemId === undefined) throw lacking('item');
+    const version = request.version ?? said('version', parseVersion) ?? request.versionOtherwise;
+    if (version === undefined) throw lacking('version');
+    return { ...request, kind, itemId, version };
+  });
+}
+
+const lacking = (option: string): Failure => new Failure('input', 'FIELD_INVALID',
+  `${option}: say it with --${option}; the folder has no ${describingFiles.join(', ')} that does`);
 
 function parseKind(value: string): Kind {
   if (value !== 'template' && value !== 'plugin') throw new FieldError('kind', 'template or plugin', value);

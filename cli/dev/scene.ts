@@ -32,12 +32,15 @@ const lookEveryMs = 10;
 export class Scene {
   readonly stage: Stage;
   readonly #signal: AbortSignal;
+  readonly #deadlineMs: number;
   readonly #heard: AssetsEvent[] = [];
   readonly #listeners = new Set<() => void>();
 
-  constructor(stage: Stage, signal: AbortSignal) {
+  /** `deadlineMs`: how long one step may take. */
+  constructor(stage: Stage, signal: AbortSignal, deadlineMs: number = stepDeadlineMs) {
     this.stage = stage;
     this.#signal = signal;
+    this.#deadlineMs = deadlineMs;
   }
 
   /** Called with each event once the control plane has dealt with it. */
@@ -68,23 +71,23 @@ export class Scene {
 
   /** Waits until `holds`, which looks at the database or a file, says so. @throws Failure UNAVAILABLE */
   async until(what: string, holds: () => Promise<boolean>): Promise<void> {
-    const end = performance.now() + stepDeadlineMs;
+    const end = performance.now() + this.#deadlineMs;
     while (performance.now() < end) {
       if (await holds()) return;
       await delay(lookEveryMs, undefined, { signal: this.#signal });
     }
-    throw new Failure('dependency', 'UNAVAILABLE', `${what}: not within ${seconds(stepDeadlineMs)}. The roles log to ${this.stage.logFile}`);
+    throw new Failure('dependency', 'UNAVAILABLE', `${what}: not within ${seconds(this.#deadlineMs)}. The roles log to ${this.stage.logFile}`);
   }
 
   async #deadline(): Promise<void> {
-    await delay(stepDeadlineMs, undefined, { signal: this.#signal });
+    await delay(this.#deadlineMs, undefined, { signal: this.#signal });
   }
 
   async #late(type: string, workspaceId: string): Promise<Failure> {
     const facts = await this.stage.pipeline.transaction(async (trx) => await loadWorkspaceFacts(trx, parseWorkspaceId(workspaceId)));
     const { code, text } = reasonOf(facts);
     return new Failure(
-      'dependency', code ?? 'UNAVAILABLE', `no ${type} of workspace ${workspaceId} within ${seconds(stepDeadlineMs)}: ${text} The roles log to ${this.stage.logFile}`,
+      'dependency', code ?? 'UNAVAILABLE', `no ${type} of workspace ${workspaceId} within ${seconds(this.#deadlineMs)}: ${text} The roles log to ${this.stage.logFile}`,
     );
   }
 }

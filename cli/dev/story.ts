@@ -11,12 +11,12 @@ import { drawTree } from './tree.ts';
 
 /** Who took part, for the commands that are shown at the end. */
 export interface Cast {
+  /** The org of the workspace that is online. */
   readonly org: string;
   /** Its template was refunded. */
   readonly refunded: string;
   /** It is online. */
   readonly online: string;
-  readonly onlinePurchase: string;
 }
 
 /**
@@ -47,14 +47,13 @@ export async function playStory(scene: Scene, narrator: Narrator, output: Output
   await story.isRefused(early.workspace, async () => {
     await scene.stage.controlPlane.provision({ workspace_id: early.workspace, org_id: early.org, runtime: 'claude-code', template: 'seo-agent' });
   });
-  const onlinePurchase = randomUUID();
   await story.boots(early.workspace, async () => {
-    await scene.stage.billing.sell({ orgId: early.org, itemId: 'seo-agent', purchaseId: onlinePurchase });
+    await scene.stage.billing.sell({ orgId: early.org, itemId: 'seo-agent', purchaseId: randomUUID() });
   }, 1);
 
   narrator.chapter('A refund: a restart is asked for, and the template is gone at that boot');
   await story.isTakenAway(workspace, { orgId: org, itemId: 'support-agent', purchaseId: support }, 2);
-  return { org: early.org, refunded: workspace, online: early.workspace, onlinePurchase };
+  return { org: early.org, refunded: workspace, online: early.workspace };
 }
 
 class Story {

@@ -1,5 +1,5 @@
 import { codes, isCode, type Code } from '../../schemas/codes.ts';
-import type { EntitlementFacts, WorkspaceFacts } from './workspace-facts.ts';
+import type { DeliveryFacts, EntitlementFacts, PendingFacts, WorkspaceFacts } from './workspace-facts.ts';
 
 /** Where a workspace stands, in words, and the way out where there is one. */
 export interface Reason {
@@ -17,11 +17,11 @@ export function reasonOf(facts: WorkspaceFacts): Reason {
   }
   if (delivery === undefined) return say('idle', 'It never had a template or a plugin, so waybill does nothing for it (C6).');
   if (record.deliveryMode !== 'volume') return say('idle', 'Its delivery mode is box: it fetches for itself.');
-  if (pending !== undefined) return reasonWhilePending(facts, pending);
+  if (pending !== undefined) return reasonWhilePending(facts, delivery, pending);
   return reasonAtRest(facts);
 }
 
-function reasonWhilePending(facts: WorkspaceFacts, pending: NonNullable<WorkspaceFacts['pending']>): Reason {
+function reasonWhilePending(facts: WorkspaceFacts, delivery: DeliveryFacts, pending: PendingFacts): Reason {
   const { paused, leasedForMs, dueInMs, tries, attempt } = pending;
   if (paused) return say('waiting', 'Deliveries to it are paused.');
   if (leasedForMs > 0) return say('working', `Attempt ${String(attempt)} is at work; its claim lasts ${seconds(leasedForMs)} more.`);
@@ -29,6 +29,9 @@ function reasonWhilePending(facts: WorkspaceFacts, pending: NonNullable<Workspac
   if (dueInMs > 0 && failed !== undefined) {
     const why = `${failed.code ?? 'FAULT'}${failed.detail === null ? '' : `: ${failed.detail}`}`;
     return { ...say('waiting', `Attempt ${String(failed.attempt)} failed with ${why}. Try ${String(tries + 1)} is due in ${seconds(dueInMs)}.`), ...codeOf(failed.code) };
+  }
+  if (dueInMs > 0 && delivery.staged !== null && delivery.restartDueInMs !== null) {
+    return say('restart', `A change is staged; a restart is asked for in ${seconds(dueInMs)}, when the settle window and the cap on restarts allow it.`);
   }
   if (dueInMs > 0) return say('waiting', `It is due in ${seconds(dueInMs)}.`);
   return say('waiting', 'It is due now and no worker has taken it.', 'Does `waybill run --role deliveries` run? Its log says why it does not claim.');

@@ -36,6 +36,8 @@ export interface DeliveryFacts {
   readonly applying: { readonly attempt: number } | null;
   readonly announced: Outcome | null;
   readonly restartRequested: { readonly epoch: number; readonly setDigest: string } | null;
+  /** When the restart for a staged change is asked for, the settle window and the cap observed (C11). */
+  readonly restartDueInMs: number | null;
   readonly parkedCode: string | null;
 }
 
@@ -82,7 +84,8 @@ export async function loadWorkspaceFacts(trx: Transaction, workspaceId: Workspac
       record_version as "recordVersion", origin, event_id as "eventId"
     from workspace_records where workspace_id = ?`, workspaceId);
   const delivery = await one<DeliveryFacts>(trx, `
-    select assets_version as "assetsVersion", present, staged, applying, announced, restart_requested as "restartRequested", parked_code as "parkedCode"
+    select assets_version as "assetsVersion", present, staged, applying, announced, restart_requested as "restartRequested", parked_code as "parkedCode",
+      (extract(epoch from restart_due_at - clock_timestamp()) * 1000)::float8 as "restartDueInMs"
     from deliveries where workspace_id = ?`, workspaceId);
   const pending = await one<PendingFacts>(trx, `
     select lane, tries, paused, attempt,

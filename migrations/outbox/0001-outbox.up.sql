@@ -8,8 +8,9 @@ create table waybill_outbox (
   -- The relay's unit of exclusive work: per key, rows leave in the order of id (I5).
   shard smallint not null generated always as ((hashtextextended(key, 0) & 15)::smallint) stored,
   type text not null,
-  -- Exactly one of: an event as JSON, or bytes that are published as they are (dead letters).
-  body jsonb,
+  -- Exactly one of: an event as JSON, or bytes that are published as they are (dead letters). json and not jsonb, because
+  -- it is written once and read once.
+  body json,
   value bytea,
   headers jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),

@@ -41,7 +41,7 @@ begin
 end $$;
 
 create function waybill_millis(value timestamptz) returns bigint language sql immutable strict as $$
-  select floor(extract(epoch from value) * 1000)::bigint
+  select round(extract(epoch from value) * 1000)::bigint
 $$;
 
 -- The way back, exact to the year 9999, which a float is not.

@@ -15,7 +15,8 @@ create table entitlement_lines (
   reason text,
   event_id uuid not null,
   primary key (org_id, item_id, purchase_id)
-);
+  -- Room for the next version on the same page, so that the index stays as it is.
+) with (fillfactor = 70);
 
 -- What the lines of a pair add up to as of the last fold or passing of time; a hint, the decision reads the lines (A8).
 create table entitlements (
@@ -37,4 +38,4 @@ create table entitlement_revisions (
   item_id text not null,
   entitlement_revision bigint not null,
   primary key (org_id, item_id)
-);
+) with (fillfactor = 70);

@@ -92,6 +92,9 @@ describe('waybill dev', () => {
     expect((await type(lineOf('trigger purchase'))).code).toBe(0);
     await expect.poll(async () => (await type(online)).out, { timeout: 30_000 }).toMatch(/holds +support-agent@1\.0\.0[\s\S]*READY {2}It holds exactly what it should hold/u);
 
+    expect((await type(lineOf('trigger revoke'))).code).toBe(0);
+    await expect.poll(async () => (await type(online)).out, { timeout: 30_000 }).toMatch(/holds +nothing[\s\S]*NOT_ENTITLED {2}support-agent: .*\(refund\)/u);
+
     const published = await type(lineOf('publish'));
     expect(published.out).toContain('published: my-agent@1.0.0 (approved, channel stable)');
     const provisioned = await type(`${lineOf('trigger provision')} --json`);

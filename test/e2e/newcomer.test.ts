@@ -68,6 +68,9 @@ test.skipIf(!canStart)('a newcomer types `npm ci && npm start -- --once` and see
   expect(story).toContain('system-prompt.md');
   expect(story).not.toContain('\u001B[');
 
+  // The command that is shown for the second terminal, in a clone that npx has never seen.
+  expect(await type('npx', 'waybill', 'topics', 'list')).toContain('marketplace.entitlements');
+
   expect(await type('git', 'status', '--porcelain')).toBe('');
   expect(processesOf(clone)).toEqual([]);
 }, 8 * minutes);

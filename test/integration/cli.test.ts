@@ -1,13 +1,17 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
+import { Scene } from '../../cli/dev/scene.ts';
 import { entitlementsConsumer } from '../../consumers/entitlements.ts';
 import { settleBatch } from '../../consumers/settle.ts';
 import { foldRecords } from '../../delivery/fold-records.ts';
 import { applyEntitlementBatch } from '../../entitlements/apply-batch.ts';
+import { Billing } from '../../examples/billing/billing.ts';
+import { ControlPlane } from '../../examples/control-plane/control-plane.ts';
 import { openDatabase, tx, type Database } from '../../process/database.ts';
 import { silentLogger } from '../../process/log.ts';
 import { createCodec } from '../../schemas/codec.ts';
@@ -79,7 +83,7 @@ describe('publishing', () => {
   let repository: string;
 
   beforeAll(async () => {
-    repository = join(import.meta.dirname, '../../.waybill', `cli-${randomUUID()}`);
+    repository = mkdtempSync(join(tmpdir(), 'waybill-cli-'));
     mkdirSync(join(repository, 'agent'), { recursive: true });
     const git = (...args: string[]): string => execFileSync('git', ['-C', repository, '-c', 'user.name=a', '-c', 'user.email=a@example.org', ...args], { encoding: 'utf8' }).trim();
     git('init', '--quiet', '--initial-branch=main');
@@ -92,7 +96,7 @@ describe('publishing', () => {
     git('commit', '--quiet', '--allow-empty', '--message', 'two');
     commits.unmerged = git('rev-parse', 'HEAD');
     await waybillJson('seller', 'create', 'platform');
-    return () => { execFileSync('rm', ['-r', repository]); };
+    return () => { rmSync(repository, { recursive: true }); };
   });
 
   const publish = (...more: string[]): string[] =>
@@ -221,6 +225,13 @@ describe('explaining', () => {
     expect((await waybill('explain', randomUUID())).code).toBe(3);
     expect((await waybill('explain', `${org}/nothing`)).code).toBe(3);
     expect((await waybill('explain', workspace.slice(0, 8))).code).toBe(2);
+  });
+
+  test('a step of the story that does not come true says why, and where the logs are', async () => {
+    const stage = { controlPlane: new ControlPlane(database, { findItem: async () => await Promise.resolve(undefined) }, '/nowhere'), billing: new Billing(database), pipeline: database, volumes: '/nowhere', logFile: '/logs/roles.log' };
+    const scene = new Scene(stage, new AbortController().signal, 50);
+    await expect(scene.said('AssetsReady', workspace)).rejects.toThrow(`no AssetsReady of workspace ${workspace} within 0.05 s: It is due now and no worker has taken it. The roles log to /logs/roles.log`);
+    await expect(scene.until('something', async () => await Promise.resolve(false))).rejects.toThrow('something: not within 0.05 s. The roles log to /logs/roles.log');
   });
 
   test('deliveries list shows where it stands, and can be asked for a state', async () => {

@@ -5,10 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { DeliveryWorld } from '../support/delivery-world.ts';
 
-const seo1 = { 'system-prompt.md': 'You improve search rankings.\n', 'config.yaml': 'temperature: 0.2\n', 'skills/audit/SKILL.md': '# Audit\n' };
-const seo2 = { ...seo1, 'system-prompt.md': 'You improve search rankings, carefully.\n', 'skills/links/SKILL.md': '# Links\n' };
-const support = { 'system-prompt.md': 'You help customers.\n', 'config.yaml': 'temperature: 0.5\n', 'skills/refunds/SKILL.md': '# Refunds\n' };
-const voice = { 'rules/voice.md': 'Be brief.\n', 'skills/tone/SKILL.md': '# Tone\n' };
+const skill = (name: string): string => `---\nname: ${name}\ndescription: What it is for.\n---\n`;
+const seo1 = { 'system-prompt.md': 'You improve search rankings.\n', 'config.yaml': 'temperature: 0.2\n', 'skills/audit/SKILL.md': skill('audit') };
+const seo2 = { ...seo1, 'system-prompt.md': 'You improve search rankings, carefully.\n', 'skills/links/SKILL.md': skill('links') };
+const support = { 'system-prompt.md': 'You help customers.\n', 'config.yaml': 'temperature: 0.5\n', 'skills/refunds/SKILL.md': skill('refunds') };
+const voice = { 'rules/voice.md': 'Be brief.\n', 'skills/tone/SKILL.md': skill('tone') };
 
 const under = (root: string, files: Record<string, string>) => Object.fromEntries(Object.entries(files).map(([path, text]) => [`${root}/${path}`, text]));
 

@@ -4,9 +4,9 @@ import { describe, expect, test, vi } from 'vitest';
 
 import { createGitRepository } from '../../adapters/git/git-repository.ts';
 import { createHostResolver } from '../../adapters/guarded-fetch/resolve-host.ts';
-import { byPathBytes } from '../../catalogue/archive.ts';
+import { byPathBytes, type SourceFile } from '../../catalogue/archive.ts';
 import { defaultLimits, type ReleaseLimits } from '../../catalogue/limits.ts';
-import { parseFolder, parsePinnedCommit, type PinnedFiles, type SourceRepository } from '../../catalogue/publish/pin.ts';
+import { parseFolder, parsePinnedCommit, type SourceRepository } from '../../catalogue/publish/pin.ts';
 import { makeRepository, openRepository, type GitFolder } from '../support/git-folder.ts';
 import { startGitServer } from '../support/git-server.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -14,15 +14,23 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 const timeoutMs = 60_000;
 const local = createGitRepository({ timeoutMs, resolveHost: createHostResolver([]) });
 
+interface PinnedFiles {
+  readonly repository: string;
+  readonly defaultBranch: string;
+  readonly files: readonly SourceFile[];
+}
+
 interface Reading {
   readonly path?: string;
+  readonly only?: readonly string[];
   readonly limits?: Partial<ReleaseLimits>;
   readonly source?: SourceRepository;
 }
 
-async function read(repository: GitFolder | string, commit: string, { path = '', limits = {}, source = local }: Reading = {}): Promise<PinnedFiles> {
-  const pin = { repository: typeof repository === 'string' ? repository : repository.path, commit: parsePinnedCommit(commit), path: parseFolder(path) };
-  return await source.readPinned(pin, { ...defaultLimits, ...limits });
+async function read(repository: GitFolder | string, commit: string, { path = '', limits = {}, only, source = local }: Reading = {}): Promise<PinnedFiles> {
+  await using opened = await source.open({ repository: typeof repository === 'string' ? repository : repository.path, commit: parsePinnedCommit(commit) });
+  const files = await opened.readFolder(parseFolder(path), { ...defaultLimits, ...limits }, only);
+  return { repository: opened.repository, defaultBranch: opened.defaultBranch, files };
 }
 
 const contents = ({ files }: PinnedFiles): Record<string, string> => Object.fromEntries(files.map(({ path, bytes }) => [path, Buffer.from(bytes).toString('utf8')]));
@@ -84,6 +92,13 @@ describe('a folder at a merged commit (B2)', () => {
     git.git('config', 'uploadpack.allowFilter', 'true');
     expect(contents(await read(git, first, { path: 'a' }))).toEqual({ file: 'one' });
     await expect(read(git, unmerged)).rejects.toMatchObject(refused('PIN_UNMERGED'));
+  });
+
+  test('of some of its paths alone is what is below them, and what is beside them is not looked at', async () => {
+    const git = makeRepository(join(temporaryFolder(), 'r'));
+    const pin = git.commit({ 't/a/x': '1', 't/ab/x': '2', 't/b/y/z': '3', 't/c': '4', 't/link': { link: '/etc/passwd' } });
+    expect(Object.keys(contents(await read(git, pin, { path: 't', only: ['a', 'b/y', 'c', 'nowhere'] }))).toSorted()).toEqual(['a/x', 'b/y/z', 'c']);
+    await expect(read(git, pin, { path: 't', only: ['link'] })).rejects.toMatchObject(refused('PATH_REFUSED'));
   });
 
   test('leaves nothing behind, refused or not', async () => {
@@ -234,6 +249,23 @@ describe('which repository', () => {
   });
 });
 
+describe('what a repository is called in what is signed', () => {
+  test.each([
+    ['https://git.example.com/acme/r.git', 'https://git.example.com/acme/r.git'],
+    ['https://bob:hunter2@git.example.com/acme/r.git?token=hunter2#x', 'https://git.example.com/acme/r.git'],
+    ['git@git.example.com:acme/r.git', 'checkout'],
+    ['http://git.example.com/acme/r.git', 'checkout'],
+    ['/srv/git/r.git', 'checkout'],
+    [undefined, 'checkout'],
+  ])('a clone of %s is %s', async (origin, name) => {
+    const git = makeRepository(join(temporaryFolder(), 'checkout'));
+    const pin = git.commit({ x: 'x' });
+    if (origin !== undefined) git.git('remote', 'add', 'origin', origin);
+    await expect(read(git, pin)).resolves.toMatchObject({ repository: name });
+    await expect(read(join(git.path, '.git'), pin)).resolves.toMatchObject({ repository: name });
+  });
+});
+
 describe('over https', () => {
   test('only what is needed is fetched, from the address that was judged (C15)', async () => {
     const { git, first, unmerged } = makeHistory();
@@ -241,7 +273,8 @@ describe('over https', () => {
     const server = await startGitServer(join(git.path, '..'), temporaryFolder());
     const resolveHost = createHostResolver([`git.example.test:${server.port}`], (_, answer) => { answer(null, [{ address: '127.0.0.1', family: 4 }]); });
     const source = createGitRepository({ timeoutMs, resolveHost, caFile: server.caFile });
-    expect(contents(await read(`${server.url}/r/.git`, first, { path: 'a', source }))).toEqual({ file: 'one' });
+    const found = await read(`${server.url}/r/.git`, first, { path: 'a', source });
+    expect([contents(found), found.repository]).toEqual([{ file: 'one' }, `${server.url}/r/.git`]);
     server.requests.length = 0;
     await expect(read(`${server.url}/r/.git`, unmerged, { source })).rejects.toMatchObject(refused('PIN_UNMERGED'));
     // refs to choose, refs to fetch, one pack: nothing that names the pin

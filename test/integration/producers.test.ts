@@ -2,13 +2,14 @@ import fc from 'fast-check';
 import knex from 'knex';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { purchase, revoke, type LineResult, type RevokeInput } from '../../producers/billing.ts';
+import { installBilling, purchase, revoke, type LineResult, type RevokeInput } from '../../producers/billing.ts';
 import type { CatalogueLookup } from '../../producers/check-items.ts';
 import {
-  changePlugins, changeStatus, changeTemplate, provisionWorkspace, recordAssetsReady, startEpoch, type ChangeOptions, type RecordResult,
+  changePlugins, changeStatus, changeTemplate, installControlPlane, provisionWorkspace, recordAssetsReady, startEpoch, type ChangeOptions, type RecordResult,
 } from '../../producers/control-plane.ts';
 import { appendBytes, appendEvents, decodeHeaders } from '../../producers/outbox.ts';
 import { tx, type Database, type Transaction } from '../../process/database.ts';
+import { rollback } from '../../process/migrate.ts';
 import type { Failure } from '../../process/failure.ts';
 import type { AssetsReady } from '../../schemas/generated/events.ts';
 import { deriveEventId, longMax, parseItemId, parseOrgId, parseRuntimeId, parseSellerId, parseSha256, parseWorkspaceId } from '../../schemas/ids.ts';
@@ -262,6 +263,20 @@ describe('under concurrency', () => {
       for (const minted of versions.values()) expect(minted).toEqual(minted.map((_, i) => i + 1));
     }), { numRuns: 15 });
   });
+});
+
+test('the migrations go forward, back and forward again, and one set after the other into the same database', async () => {
+  const both = await openProducers(isolated.databaseUrl, 'forward_and_back');
+  try {
+    const left = async (): Promise<unknown> => (await both.raw<{ rows: unknown[] }>(
+      `select relname as name from pg_class where relnamespace = 'forward_and_back'::regnamespace and relname ~ '^waybill_(outbox|lines|workspaces|schema_ids)$'
+       union all select proname from pg_proc where pronamespace = 'forward_and_back'::regnamespace`)).rows;
+    expect(await rollback(both, ['outbox', 'control-plane', 'billing'])).toHaveLength(8);
+    expect(await left()).toEqual([]);
+    expect([await installControlPlane(both), await installBilling(both), await installBilling(both)]).toMatchObject([{ length: 6 }, { length: 2 }, { length: 0 }]);
+  } finally {
+    await both.destroy();
+  }
 });
 
 describe('the outbox', () => {

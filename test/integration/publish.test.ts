@@ -16,9 +16,9 @@ import { readArchive } from '../../catalogue/archive.ts';
 import { defaultLimits } from '../../catalogue/limits.ts';
 import { findItem, findSeller, loadCatalogue, loadSealedReleases, type SealedRelease } from '../../catalogue/lookup.ts';
 import { publishRelease, type PublishDeps } from '../../catalogue/publish/publish.ts';
-import type { PublishRequest } from '../../catalogue/publish/request.ts';
+import type { PublishRequest as AnyRequest } from '../../catalogue/publish/request.ts';
 import { createSeller } from '../../catalogue/publish/seller.ts';
-import { approveRelease, setChannel } from '../../catalogue/releases.ts';
+import { changeStatus, setChannel } from '../../catalogue/releases.ts';
 import { fetchSealed } from '../../delivery/sources/brokered.ts';
 import { unsealRelease } from '../../delivery/unseal.ts';
 import { openDatabase, type Database } from '../../process/database.ts';
@@ -27,6 +27,9 @@ import { parseChannel, parseItemId, parseSellerId, parseVersion } from '../../sc
 import { makeRepository, type GitFolder } from '../support/git-folder.ts';
 import { isolate, type Isolated } from '../support/isolated.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
+
+/** Here every request says what it is; what a folder says of itself is another test's. */
+type PublishRequest = AnyRequest & { readonly item: string; readonly version: string };
 
 let own: Isolated;
 let database: Database;
@@ -58,8 +61,9 @@ afterAll(async () => {
   await own.drop();
 });
 
+const skill = '---\nname: audit\ndescription: Audits a page.\n---\n# Audit';
 const templateFiles = {
-  't/system-prompt.md': 'You are an SEO agent.', 't/config.yaml': 'model: x\n', 't/skills/audit/SKILL.md': '# Audit', 't/skills/audit/run.sh': { executable: '#!/bin/sh' },
+  't/system-prompt.md': 'You are an SEO agent.', 't/config.yaml': 'tone: x\n', 't/skills/audit/SKILL.md': skill, 't/skills/audit/run.sh': { executable: '#!/bin/sh' },
 };
 
 /** A repository with a template in `t`, and a request for it under an item that no other test has. */
@@ -109,7 +113,7 @@ async function deliver(release: SealedRelease): Promise<Record<string, string>> 
   }
 }
 
-const delivered = { 'config.yaml': 'model: x\n', 'skills/audit/SKILL.md': '# Audit', 'skills/audit/run.sh': 'x #!/bin/sh', 'system-prompt.md': 'You are an SEO agent.' };
+const delivered = { 'config.yaml': 'tone: x\n', 'skills/audit/SKILL.md': skill, 'skills/audit/run.sh': 'x #!/bin/sh', 'system-prompt.md': 'You are an SEO agent.' };
 const integrity = { kind: 'subject', code: 'INTEGRITY_FAILED' };
 
 describe('publishing a release (B3)', () => {
@@ -152,7 +156,7 @@ describe('publishing a release (B3)', () => {
     const { git, request } = setUp();
     await publish(request);
     const before = await everything();
-    for (const change of [{ 't/config.yaml': 'model: y\n' }, { 't/more': '' }, { 't/skills/audit/SKILL.md': { executable: '# Audit' } }]) {
+    for (const change of [{ 't/config.yaml': 'tone: y\n' }, { 't/more': '' }, { 't/skills/audit/SKILL.md': { executable: skill } }]) {
       git.git('rm', '--quiet', '--cached', '--ignore-unmatch', 't/skills/audit/SKILL.md');
       await expect(publish({ ...request, commit: git.commit(change) })).rejects.toMatchObject({ kind: 'input', code: 'CONFLICT' });
     }
@@ -162,7 +166,7 @@ describe('publishing a release (B3)', () => {
   test('a release is submitted until it is approved, and no channel leads to it before', async () => {
     const { git, request } = setUp();
     await expect(publish(request)).resolves.toMatchObject({ status: 'submitted', channel: null });
-    const later = { ...request, version: '1.1.0', commit: git.commit({ 't/config.yaml': 'later' }), channel: 'stable' };
+    const later = { ...request, version: '1.1.0', commit: git.commit({ 't/config.yaml': 'tone: later\n' }), channel: 'stable' };
     await expect(publish(later)).rejects.toMatchObject({ kind: 'input', code: 'RELEASE_NOT_APPROVED' });
     expect((await loadCatalogue(database, [parseItemId(request.item)])).get(parseItemId(request.item))?.releases.size).toBe(1);
     await expect(publish({ ...request, approve: true, channel: 'stable' })).resolves.toMatchObject({ outcome: 'unchanged', status: 'approved', channel: { moved: true } });
@@ -236,8 +240,8 @@ describe('approving and channels', () => {
     const release = { itemId: parseItemId(request.item), version: parseVersion('1.0.0') };
     const channel = parseChannel('stable');
     await expect(setChannel(database, { ...release, channel, reason: 'too early' })).rejects.toMatchObject({ code: 'RELEASE_NOT_APPROVED', kind: 'input' });
-    await expect(approveRelease(database, { ...release, reason: 'reviewed' })).resolves.toEqual({ changed: true });
-    await expect(approveRelease(database, { ...release, reason: 'again' })).resolves.toEqual({ changed: false });
+    await expect(changeStatus(database, { ...release, status: 'approved', reason: 'reviewed' })).resolves.toMatchObject({ changed: true });
+    await expect(changeStatus(database, { ...release, status: 'approved', reason: 'again' })).resolves.toMatchObject({ changed: false });
     await expect(setChannel(database, { ...release, channel, reason: 'release day' })).resolves.toEqual({ changed: true });
     await expect(setChannel(database, { ...release, channel, reason: 'again' })).resolves.toEqual({ changed: false });
     expect((await eventsOf(request.item)).map(({ type }) => type)).toEqual(['ItemChanged', 'ReleaseChanged', 'ReleaseChanged', 'ChannelMoved']);
@@ -250,7 +254,7 @@ describe('approving and channels', () => {
     await publish(request);
     const version = parseVersion('9.9.9');
     for (const itemId of [parseItemId(request.item), parseItemId('no-such-item')]) {
-      await expect(approveRelease(database, { itemId, version, reason: 'x' })).rejects.toMatchObject({ code: 'NOT_FOUND', kind: 'input' });
+      await expect(changeStatus(database, { itemId, version, status: 'approved', reason: 'x' })).rejects.toMatchObject({ code: 'NOT_FOUND', kind: 'input' });
     }
   });
 
@@ -258,7 +262,7 @@ describe('approving and channels', () => {
     const { request } = setUp();
     await publish(request);
     await database('releases').where({ item_id: request.item }).update({ status: 'quarantined' });
-    await expect(approveRelease(database, { itemId: parseItemId(request.item), version: parseVersion('1.0.0'), reason: 'x' })).rejects.toMatchObject({ code: 'CONFLICT', kind: 'input' });
+    await expect(changeStatus(database, { itemId: parseItemId(request.item), version: parseVersion('1.0.0'), status: 'approved', reason: 'x' })).rejects.toMatchObject({ code: 'CONFLICT', kind: 'input' });
   });
 });
 

@@ -140,9 +140,9 @@ describe('the configuration of a command', () => {
 });
 
 describe('output', () => {
-  const written = (json: boolean, isTTY: boolean, use: (output: Output) => void): string => {
+  const written = (json: boolean, hasColours: boolean, use: (output: Output) => void): string => {
     let text = '';
-    const out = { write: (part: string) => { text += part; }, isTTY };
+    const out = { write: (part: string) => { text += part; }, hasColours };
     use(new Output({ out, err: out }, { json }));
     return text;
   };

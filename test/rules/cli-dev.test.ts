@@ -53,7 +53,7 @@ test('times are whole milliseconds up to ten seconds, then seconds', () => {
 });
 
 test('what to try next are command lines without anything to fill in', () => {
-  const lines = whatNext({ org: 'o', refunded: 'r', online: 'w', onlinePurchase: 'p' }, { path: '/clone', commit: 'c' });
+  const lines = whatNext({ org: 'o', refunded: 'r', online: 'w' }, { path: '/clone', commit: 'c' });
   expect(lines.length).toBeGreaterThan(5);
   for (const { command } of lines) expect(command).toMatch(/^npx waybill [^<>]+$/u);
 });

@@ -14,7 +14,7 @@ const record: RecordFacts = {
   orgId: parseOrgId('7c9e6679-7425-40de-944b-e07fc1f90ae7'), runtime: parseRuntimeId('claude-code'), template: seo, plugins: [], status: 'provisioning',
   deliveryMode: 'volume', epoch: 2, generation: 1, recordVersion: 3, origin: 'user', eventId: '0b9f1a52-65a4-8d3c-9c1e-2f4b6a8d0c13',
 };
-const delivery: DeliveryFacts = { assetsVersion: 1, present: null, staged: null, applying: null, announced: null, restartRequested: null, parkedCode: null };
+const delivery: DeliveryFacts = { assetsVersion: 1, present: null, staged: null, applying: null, announced: null, restartRequested: null, restartDueInMs: null, parkedCode: null };
 const ready: Outcome = { kind: 'ready', epoch: 2, generation: 1, setDigest: nothing, withheld: [], code: null, itemId: null };
 const due: PendingFacts = { lane: 1, tries: 0, paused: false, attempt: null, dueInMs: 0, leasedForMs: 0 };
 const failed: AttemptFacts = { attempt: 7, act: 'boot', startedAt: new Date(0), ms: 12, outcome: 'failed', code: 'VOLUME_FULL', detail: 'no room for 12 MB' };
@@ -82,6 +82,12 @@ describe('why a workspace is ready or not (E3)', () => {
     const online: RecordFacts = { ...record, status: 'online' };
     const staged: DeliveryFacts = { ...delivery, staged: { setDigest: nothing, attempt: 4 }, restartRequested: { epoch: 2, setDigest: nothing } };
     expect(reasonOf(facts({ record: online, delivery: staged }))).toMatchObject({ state: 'restart', cure: expect.stringContaining('trigger epoch') as string });
+  });
+
+  test('a staged change whose settle window is not over says when the restart is asked for', () => {
+    const settling: DeliveryFacts = { ...delivery, staged: { setDigest: nothing, attempt: 4 }, restartDueInMs: 12_000 };
+    expect(reasonOf(facts({ record: { ...record, status: 'online' }, delivery: settling, pending: { ...due, dueInMs: 12_000 } })))
+      .toMatchObject({ state: 'restart', text: expect.stringContaining('in 12.0 s') as string });
   });
 
   test('an online one that holds what it should hold says so', () => {

@@ -1,0 +1,54 @@
+import { lintSource } from '@secretlint/core';
+import { rules } from '@secretlint/secretlint-rule-preset-recommend';
+
+import { Failure } from '../../process/failure.ts';
+import { byPathBytes, type SourceFile } from '../archive.ts';
+
+/** What looks like a secret, by where it is. Never what it is. */
+export interface SecretFinding {
+  readonly path: string;
+  /** Counted from 1. */
+  readonly line: number;
+  /** Name of the rule, such as `github`. */
+  readonly rule: string;
+}
+
+/** Not the rule that obeys `secretlint-disable` comments: whoever commits a secret would decide whether it is one. */
+const obeysComments = '@secretlint/secretlint-rule-filter-comments';
+const config = { rules: rules.filter((rule) => rule.meta.id !== obeysComments).map((rule) => ({ id: rule.meta.id, rule })) };
+
+const findingsShown = 10;
+
+/** Scans every file, whatever its name and kind: a key in what is no text is a key. */
+export async function findSecrets(files: readonly SourceFile[]): Promise<SecretFinding[]> {
+  const findings: SecretFinding[] = [];
+  for (const { path, bytes } of files.toSorted(byPathBytes)) {
+    const content = decode(bytes);
+    const { messages } = await lintSource({
+      source: { filePath: path, content, ext: /\.[^./]*$/u.exec(path)?.[0] ?? '', contentType: 'text' },
+      options: { config, maskSecrets: true, noPhysicFilePath: true },
+    });
+    findings.push(...messages.map(({ ruleId, loc }) => ({ path, line: loc.start.line, rule: ruleId.replace(/^.*secretlint-rule-/u, '') })));
+  }
+  return findings;
+}
+
+/** @throws Failure input SECRET_FOUND with files, lines and rules, and nothing of what was found (B3) */
+export async function refuseSecrets(files: readonly SourceFile[]): Promise<void> {
+  const findings = await findSecrets(files);
+  if (findings.length === 0) return;
+  const lines = findings.slice(0, findingsShown).map(({ path, line, rule }) => `  ${JSON.stringify(path.slice(0, 300))} line ${line}: rule ${rule}`);
+  if (findings.length > findingsShown) lines.push(`  and ${findings.length - findingsShown} more`);
+  throw new Failure('input', 'SECRET_FOUND', `The artifact holds what looks like a secret (it is not shown):\n${lines.join('\n')}`);
+}
+
+/** UTF-16 by its mark, else UTF-8, else each byte as a character. */
+function decode(bytes: Uint8Array): string {
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder('utf-16le').decode(bytes);
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder('utf-16be').decode(bytes);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+  }
+}
