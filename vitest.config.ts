@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Three projects: `unit` needs nothing but Node; `faults` kills, freezes and floods child processes and file systems, and
- * takes its time; `integration` shares one local stack that its global setup brings up.
+ * Four projects: `unit` needs nothing but Node; `faults` kills, freezes and floods child processes and file systems, and
+ * takes its time; `integration` shares one local stack that its global setup brings up; `faults-stack` does on such a stack
+ * what takes too long for `npm test` (`npm run test:faults`).
  */
 export default defineConfig({
   test: {
@@ -16,8 +17,18 @@ export default defineConfig({
       {
         test: {
           name: 'faults',
-          include: ['test/faults/**/*.test.ts'],
+          include: ['test/faults/*.test.ts'],
           testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'faults-stack',
+          include: ['test/faults/stack/**/*.test.ts'],
+          globalSetup: ['test/support/stack.setup.ts', 'test/support/faults.setup.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
         },
       },
       {

@@ -2,6 +2,7 @@ import { appendAudit } from '../process/audit.ts';
 import { tx } from '../process/database.ts';
 import { asFailure, Failure } from '../process/failure.ts';
 import { deferClaim, type Claim } from '../process/pending.ts';
+import { passStep } from '../process/steps.ts';
 import { buildLacking, type BuildDeps } from './build-release.ts';
 import type { Decision } from './decide.ts';
 import { closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, type Receipts } from './delivery-rows.ts';
@@ -65,6 +66,7 @@ class Attempt {
   async run(): Promise<void> {
     const { database, options, volumes } = this.#deps;
     const plan = this.#plan;
+    passStep('inspect', plan.attempt);
     const inspection = await volumes.inspect({ volume: this.#volume });
     if (inspection.highestAttempt >= plan.attempt) {
       await this.#claimAgain(inspection.highestAttempt);
@@ -113,6 +115,7 @@ class Attempt {
     const { attempt, delivery: { staged }, workspace: { workspaceId, orgId } } = this.#plan;
     const asides = await tx(database, async (trx) => await readAsides(trx, workspaceId, inspection.attempts));
     const adopt = staged === null || this.#wanted.length === 0 ? undefined : { attempt: staged.attempt, files: this.#wanted };
+    passStep('fence', attempt);
     const fenced = await volumes.fence({ volume: this.#volume, attempt, asides, adopt });
     if (fenced.kind === 'superseded') return 'superseded';
     this.#isFenced = true;
@@ -198,6 +201,7 @@ class Attempt {
     const permitted = await permit(database, this.#plan, record, options);
     if (permitted !== 'done') return permitted;
     this.#record = record;
+    passStep('apply', attempt);
     const applied = await volumes.apply({ volume: this.#volume, attempt, record, wanted });
     return applied.kind === 'superseded' ? 'superseded' : applied;
   }
@@ -208,11 +212,13 @@ class Attempt {
 
   async #survey(wanted: readonly WantedFile[], receipts: DigestsByPath, denied: readonly string[]): Promise<Survey> {
     const { directories } = this.#receipts;
+    passStep('survey', this.#plan.attempt);
     return await this.#deps.volumes.survey({ volume: this.#volume, wanted, receipts, known: noBaselines, directories, denied });
   }
 
   /** Reads every file of the set as a boot would (C9). Out: those that are not the wanted ones. */
   async #probe() {
+    passStep('probe', this.#plan.attempt);
     const probed = await this.#deps.volumes.probe({ volume: this.#volume, files: this.#wanted });
     return probed.filter((file) => file.state !== 'ok');
   }
@@ -229,8 +235,13 @@ class Attempt {
     const items = new Set(wanted.items.map((item) => item.itemId));
     const held = this.#receipts.files.filter((receipt) => items.has(receipt.itemId));
     const mayHold = step === 'done' && decision.act !== 'remove' ? [...this.#wanted, ...held].map((file) => file.sha256) : [];
+    passStep('settle', attempt);
     await volumes.settle({ volume: this.#volume, attempt, record: this.#record, mayHold });
-    await tx(database, async (trx) => { await closeAttempts(trx, workspaceId, { upTo: attempt }); });
+    await tx(database, async (trx) => {
+      await closeAttempts(trx, workspaceId, { upTo: attempt });
+      passStep('close:commit', attempt);
+    });
+    passStep('close:committed', attempt);
   }
 
   /** The volume has seen higher numbers than the database gives: it was restored to an earlier point (I26). */

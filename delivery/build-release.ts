@@ -2,6 +2,7 @@ import { readArchive } from '../catalogue/archive.ts';
 import type { ReleaseLimits } from '../catalogue/limits.ts';
 import type { ByteBudget } from '../process/byte-budget.ts';
 import type { Database } from '../process/database.ts';
+import { passStep } from '../process/steps.ts';
 import { grantFetch } from './grant.ts';
 import type { DeliveryPlan, PlannedFile, PlannedRelease, ResolveOptions } from './resolve-template-assets.ts';
 import { fetchSealed, type ArtifactFetcher } from './sources/brokered.ts';
@@ -47,13 +48,17 @@ async function buildRelease(
 ): Promise<Step> {
   const grant = await grantFetch(deps, plan, release, deps.options);
   if (typeof grant === 'string') return grant;
-  const { archive } = await unsealRelease(deps.unsealer, release, await fetchSealed(deps.fetcher, grant), deps.limits);
+  passStep('fetch', release.itemId);
+  const sealed = await fetchSealed(deps.fetcher, grant);
+  passStep('unseal', release.itemId);
+  const { archive } = await unsealRelease(deps.unsealer, release, sealed, deps.limits);
   const byArchivePath = new Map(files.map((file) => [file.archivePath, file]));
   // All of it is read, and so verified to its end, before any of it is handed on.
   const staged = [...readArchive(archive, release.signed.files)].flatMap(({ path, bytes }) => {
     const file = byArchivePath.get(path);
     return file === undefined ? [] : [{ path: file.path, sha256: file.sha256, executable: file.executable, bytes }];
   });
+  passStep('build', release.itemId);
   const built = await deps.volumes.build({ volume, attempt: plan.attempt, files: staged });
   return built.kind === 'superseded' ? 'superseded' : 'done';
 }

@@ -24,7 +24,7 @@ export interface Delivered {
  * outcome is announced when it is news (C9, C10, I7). The pending row goes unless a wake came since *start*.
  */
 export async function finish(database: Database, plan: DeliveryPlan, delivered: Delivered, options: ResolveOptions): Promise<Step> {
-  return await whilePlanned(database, plan, options, async (trx, locked) => {
+  return await whilePlanned(database, plan, options, 'finish', async (trx, locked) => {
     const { decision } = plan;
     if (decision.act !== 'boot' && decision.act !== 'confirm') return;
     const outcome = probedOutcome(plan, decision.outcome, delivered);
@@ -36,7 +36,7 @@ export async function finish(database: Database, plan: DeliveryPlan, delivered: 
 
 /** The end of an attempt that only threw a staged tree away: as parking, under the same locks. */
 export async function finishParked(database: Database, plan: DeliveryPlan, attempts: number, options: ResolveOptions): Promise<Step> {
-  return await whilePlanned(database, plan, options, async (trx, locked) => {
+  return await whilePlanned(database, plan, options, 'park', async (trx, locked) => {
     await settleParked(trx, plan, locked.assetsVersion, attempts);
   });
 }

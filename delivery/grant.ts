@@ -19,7 +19,7 @@ export async function grantFetch(
 ): Promise<SignedObject | Exclude<Step, 'done'>> {
   const { workspace, attempt } = plan;
   let now = 0;
-  const step = await whilePlanned(deps.database, plan, options, async (trx) => {
+  const step = await whilePlanned(deps.database, plan, options, 'grant', async (trx) => {
     now = await readClock(trx);
     await appendAudit(trx, [{
       subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'grant', outcome: 'allow', attempt,

@@ -11,7 +11,7 @@ import { whilePlanned, type Step } from './while-planned.ts';
  * next attempt goes on from there (I8).
  */
 export async function permit(database: Database, plan: DeliveryPlan, record: AsideRecord, options: ResolveOptions): Promise<Step> {
-  return await whilePlanned(database, plan, options, async (trx) => {
+  return await whilePlanned(database, plan, options, 'permit', async (trx) => {
     const { workspace, delivery, wanted, attempt } = plan;
     await writeAside(trx, attempt, record);
     await addReceipts(trx, workspace.workspaceId, filesOf(plan), [...record.directories, ...record.making]);

@@ -25,7 +25,7 @@ export interface Removed {
  * The workspace is due again at once: what remains to be done is another decision.
  */
 export async function finishRemoval(database: Database, plan: DeliveryPlan, removed: Removed, options: ResolveOptions): Promise<Step> {
-  return await whilePlanned(database, plan, options, async (trx, locked) => {
+  return await whilePlanned(database, plan, options, 'removal', async (trx, locked) => {
     const { decision, delivery, workspace, wanted, attempt } = plan;
     if (decision.act !== 'remove') return;
     const announcer = await Announcer.open(trx, plan, locked.assetsVersion);

@@ -7,7 +7,7 @@ import { whilePlanned, type Step } from './while-planned.ts';
 
 /** *staged*: the whole change stands verified in the attempt's folder; from here on a restart may be asked for (C11, I25). */
 export async function recordStaged(database: Database, plan: DeliveryPlan, settleWindowMs: number, options: ResolveOptions): Promise<Step> {
-  return await whilePlanned(database, plan, options, async (trx, locked) => {
+  return await whilePlanned(database, plan, options, 'staged', async (trx, locked) => {
     const { workspace, delivery, wanted, attempt } = plan;
     const { setDigest } = wanted;
     const items = wanted.items.map(({ itemId, version, archiveSha256 }) => ({ itemId, version, archiveSha256 }));

@@ -1,6 +1,7 @@
 import { appendAudit } from '../process/audit.ts';
 import { tx, type Database } from '../process/database.ts';
 import { readClaim, settleClaim, type Claim } from '../process/pending.ts';
+import { passStep } from '../process/steps.ts';
 import { parseWorkspaceId } from '../schemas/ids.ts';
 import { becomeCurrent, insertAttempt, lockWorkspace } from './delivery-rows.ts';
 import { settleParked } from './park.ts';
@@ -17,7 +18,7 @@ export interface StartOptions extends ResolveOptions {
 * nothing on the volume is concerned. Undefined: the attempt is over (parked, asked, superseded, or nothing to deliver).
  */
 export async function startAttempt(database: Database, claim: Claim, options: StartOptions): Promise<DeliveryPlan | undefined> {
-  return await tx(database, async (trx) => {
+  const started = await tx(database, async (trx) => {
     const workspaceId = parseWorkspaceId(claim.workspaceId);
     const locked = await lockWorkspace(trx, workspaceId);
     const held = await readClaim(trx, workspaceId, claim.attempt);
@@ -40,9 +41,12 @@ export async function startAttempt(database: Database, claim: Claim, options: St
       },
     }]);
     const { decision } = plan;
+    const isOver = decision.act === 'ask' || (decision.act === 'park' && !decision.discards);
     if (decision.act === 'ask') await settleStaged(trx, plan, locked, options.settleWindowMs);
-    else if (decision.act === 'park' && !decision.discards) await settleParked(trx, plan, locked.assetsVersion, claim.tries + 1);
-    else return plan;
-    return undefined;
+    else if (isOver) await settleParked(trx, plan, locked.assetsVersion, claim.tries + 1);
+    passStep('start:commit', claim.attempt);
+    return isOver ? undefined : plan;
   });
+  passStep('start:committed', claim.attempt);
+  return started;
 }

@@ -5,6 +5,7 @@ import { asFailure, type Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
 import { tx } from '../process/database.ts';
 import { claim, deferClaim, type Claim } from '../process/pending.ts';
+import { passStep } from '../process/steps.ts';
 import { runAttempt, type DeliveryDeps } from './attempt.ts';
 import { wakeNextPage } from './fan-out.ts';
 import { reject } from './reject.ts';
@@ -47,6 +48,7 @@ export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Pro
       log.info('deliveries go on');
     }
     for (const claimed of claims ?? []) {
+      passStep('claim:committed', claimed.attempt);
       lastWorkAt = performance.now();
       const attempt = deliver(deps, claimed, log).catch((error: unknown) => { fault.reject(error); }).finally(() => { running.delete(attempt); });
       running.add(attempt);

@@ -25,6 +25,8 @@ export async function fetchDefaultBranch(git: GitOptions, location: Location): P
   const format = oid.length === 64 ? 'sha256' : 'sha1';
   await runGit(git, ['init', '--quiet', '--bare', '--template=', `--object-format=${format}`, repositoryFolder]);
   await runGit(git, [...inRepository, 'config', 'remote.origin.url', location.url]);
+  // A repository on this machine leaves out what was not asked for too, whatever it says of itself.
+  if (location.kind === 'directory') await runGit(git, [...inRepository, 'config', 'remote.origin.uploadpack', 'git -c uploadpack.allowFilter=true upload-pack']);
   await runGit(git, [...inRepository, 'fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--filter=tree:0', 'origin', `+${ref}:${fetched}`]);
   return ref.replace(/^refs\/(?:heads|remotes)\//u, '');
 }

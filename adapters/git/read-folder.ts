@@ -32,7 +32,7 @@ export async function readFolder(git: GitOptions, pin: Folder, limits: ReleaseLi
   if (entries.length > limits.filesMax) {
     throw new Failure('input', 'TOO_LARGE', `The artifact cannot be published: it has ${entries.length} files, more than ${limits.filesMax}`);
   }
-  await fetchMissing(git, tree);
+  await fetchMissing(git, tree, new Set(entries.map(({ oid }) => oid)));
   const blobs = readBlobs(git, inRepository, entries, limits);
   const files: SourceFile[] = [];
   for await (const { entry, bytes } of blobs) files.push({ path: entry.path, bytes, executable: entry.mode === '100755' });
@@ -91,9 +91,9 @@ function checkMode({ mode, path }: TreeEntry, { commit }: Folder): void {
 }
 
 /** In one request what the first fetch left out; git by itself would ask for one blob at a time. */
-async function fetchMissing(git: GitOptions, tree: string): Promise<void> {
+async function fetchMissing(git: GitOptions, tree: string, wanted: ReadonlySet<string>): Promise<void> {
   const listed = await runGit(git, [...inRepository, 'rev-list', '--objects', '--no-object-names', '--missing=print', tree]);
-  const missing = listed.toString('latin1').split('\n').filter((line) => line.startsWith('?')).map((line) => line.slice(1));
+  const missing = listed.toString('latin1').split('\n').filter((line) => line.startsWith('?')).map((line) => line.slice(1)).filter((oid) => wanted.has(oid));
   if (missing.length === 0) return;
   await runGit(
     { ...git, config: [...(git.config ?? []), 'fetch.negotiationAlgorithm=noop'] },

@@ -44,7 +44,7 @@ export function parseMarketplace(bytes: Uint8Array, root: string): ListedPlugin[
   return plugins.map((entry: unknown, i): ListedPlugin => {
     const name = isFields(entry) && typeof entry['name'] === 'string' && entry['name'] !== '' ? entry['name'].slice(0, 200) : `plugins[${i}]`;
     try {
-      if (!isFields(entry)) throw new FieldError(`plugins[${i}]`, 'an object', entry);
+      if (!isFields(entry)) throw new Failure('input', 'FIELD_INVALID', `plugins[${i}] should be an object`);
       if (seen.has(name)) throw new Failure('input', 'MANIFEST_INVALID', `${marketplaceFile} lists ${JSON.stringify(name)} twice: give one of them another name`);
       seen.add(name);
       return { name, kind: 'readable', plugin: checkInput(() => parseEntry(entry, root, pluginRoot)) };

@@ -52,10 +52,11 @@ export async function publishMarketplace(deps: PublishDeps, request: Marketplace
   let next = 0;
   let done = 0;
   const work = async (): Promise<void> => {
-    for (let i = next; i < listed.length && signal?.aborted !== true; i = next) {
-      next += 1;
+    for (;;) {
+      const i = next;
       const plugin = listed[i];
-      if (plugin === undefined) return;
+      if (plugin === undefined || signal?.aborted === true) return;
+      next += 1;
       const outcome = await publishListed(deps, commit, plugin, { ...shared, prefix, version });
       outcomes[i] = outcome;
       done += 1;

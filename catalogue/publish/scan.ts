@@ -42,13 +42,8 @@ export async function refuseSecrets(files: readonly SourceFile[]): Promise<void>
   throw new Failure('input', 'SECRET_FOUND', `The artifact holds what looks like a secret (it is not shown):\n${lines.join('\n')}`);
 }
 
-/** UTF-16 by its mark, else UTF-8, else each byte as a character. */
+/** UTF-16 by its mark, else UTF-8, in which what is no text becomes marks that are no letters: a key beside them stands alone. */
 function decode(bytes: Uint8Array): string {
-  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder('utf-16le').decode(bytes);
-  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder('utf-16be').decode(bytes);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-  }
+  const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : bytes[0] === 0xfe && bytes[1] === 0xff ? 'utf-16be' : 'utf-8';
+  return new TextDecoder(encoding).decode(bytes);
 }

@@ -17,8 +17,8 @@ const headBytesMax = 64 * 1024;
 const faultsShown = 10;
 
 /**
- * Checks every SKILL.md: a skill without a readable name and description is never offered to an agent, so it would be
- * delivered and silently lacking.
+ * Checks every SKILL.md: a skill without a readable name and description, or with longer ones than the specification has, is
+ * left out by some runtimes without a word, so it would be delivered and silently lacking.
  * @throws Failure input MANIFEST_INVALID with each file and what it should say
  */
 export function checkSkills(files: readonly SourceFile[]): void {
@@ -33,7 +33,7 @@ export function checkSkills(files: readonly SourceFile[]): void {
   });
   if (faults.length === 0) return;
   const more = faults.length > faultsShown ? [`  and ${faults.length - faultsShown} more`] : [];
-  throw new Failure('input', 'MANIFEST_INVALID', `Skills that no agent would find:\n${[...faults.slice(0, faultsShown), ...more].join('\n')}`);
+  throw new Failure('input', 'MANIFEST_INVALID', `Skills that agents may not load:\n${[...faults.slice(0, faultsShown), ...more].join('\n')}`);
 }
 
 const isSkill = (path: string): boolean => path === 'SKILL.md' || path.endsWith('/SKILL.md');

@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 
@@ -99,6 +99,16 @@ describe('a folder at a merged commit (B2)', () => {
     const pin = git.commit({ 't/a/x': '1', 't/ab/x': '2', 't/b/y/z': '3', 't/c': '4', 't/link': { link: '/etc/passwd' } });
     expect(Object.keys(contents(await read(git, pin, { path: 't', only: ['a', 'b/y', 'c', 'nowhere'] }))).toSorted()).toEqual(['a/x', 'b/y/z', 'c']);
     await expect(read(git, pin, { path: 't', only: ['link'] })).rejects.toMatchObject(refused('PATH_REFUSED'));
+  });
+
+  test('needs nothing else of its repository: what is beside it may be missing there', async () => {
+    const { git, first } = makeHistory();
+    const big = git.git('rev-parse', `${git.commit({ 'big/file': 'not here' })}:big/file`);
+    rmSync(join(git.path, '.git/objects', big.slice(0, 2), big.slice(2)));
+    expect(contents(await read(git, first, { path: 'a' }))).toEqual({ file: 'one' });
+    const tip = git.git('rev-parse', 'HEAD');
+    expect(contents(await read(git, tip, { only: ['b'] }))).toEqual({ 'b/file': 'two' });
+    await expect(read(git, tip, { path: 'big' })).rejects.toMatchObject({ kind: 'dependency', code: 'UPSTREAM' });
   });
 
   test('leaves nothing behind, refused or not', async () => {

@@ -29,7 +29,7 @@ import { claim, type Claim } from '../../process/pending.ts';
 import { parseEvent } from '../../schemas/parse-event.ts';
 import { parseSellerId } from '../../schemas/ids.ts';
 import type { EventByType, RevokeReason, WorkspaceStatus } from '../../schemas/generated/events.ts';
-import { isolate } from './isolated.ts';
+import { isolate, type Isolated } from './isolated.ts';
 
 /** Files of a release: path → content. */
 export type Files = Readonly<Record<string, string>>;
@@ -50,7 +50,9 @@ export class DeliveryWorld {
   readonly database: Database;
   readonly deps: DeliveryDeps;
   readonly folder: string;
-  readonly org: string = randomUUID();
+  /** Of the lines and records from here on. */
+  org: string = randomUUID();
+  readonly isolated: Isolated;
   /** Releases fetched so far. */
   fetches = 0;
   readonly #publish: PublishDeps;
@@ -58,7 +60,8 @@ export class DeliveryWorld {
   readonly #records = new Map<string, RecordFields>();
   readonly #lines = new Map<string, number>();
 
-  private constructor(database: Database, deps: DeliveryDeps, publish: PublishDeps, folder: string, close: () => Promise<void>) {
+  private constructor(isolated: Isolated, database: Database, deps: DeliveryDeps, publish: PublishDeps, folder: string, close: () => Promise<void>) {
+    this.isolated = isolated;
     this.database = database;
     this.deps = deps;
     this.folder = folder;
@@ -76,8 +79,8 @@ export class DeliveryWorld {
     const kms = openKms(kmsSettings);
     const fetcher = createGuardedFetch({ hosts: [], privateHosts: [new URL(s3.endpoint).host], timeoutMs: 10_000, idleMs: 3_000 });
     const volumes = createVolumeWork({ threads: 1, entryBytesMax: defaultLimits.entryBytesMax });
-    await createSeller(database, createSellerKeys(kms), parseSellerId('platform'));
-    const world: DeliveryWorld = new DeliveryWorld(database, {
+    for (const seller of ['platform', 'acme']) await createSeller(database, createSellerKeys(kms), parseSellerId(seller));
+    const world: DeliveryWorld = new DeliveryWorld(isolated, database, {
       database, volumes, signer: store, unsealer: createUnsealer(kms), limits: defaultLimits, budget: new ByteBudget(64 * 1024 * 1024),
       fetcher: { get: async (request) => { world.fetches += 1; return await fetcher.get(request); } },
       volumeOf: (workspaceId) => join(folder, 'volumes', workspaceId),
@@ -102,7 +105,7 @@ export class DeliveryWorld {
   }
 
   /** Publishes a release from a real commit, approved and on the channel `stable`. */
-  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open' } = {}): Promise<void> {
+  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open'; seller?: 'platform' | 'acme' } = {}): Promise<void> {
     const repository = join(this.folder, `${item}.git`);
     const git = (...args: string[]): string => execFileSync('git', ['-C', repository, ...args], {
       encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'],
@@ -117,7 +120,7 @@ export class DeliveryWorld {
     git('add', '-A');
     git('commit', '-q', '--allow-empty', '-m', version);
     await publishRelease(this.#publish, {
-      repository, commit: git('rev-parse', 'HEAD').trim(), path: 'release', seller: 'platform', item, kind: terms.kind ?? 'template', version,
+      repository, commit: git('rev-parse', 'HEAD').trim(), path: 'release', seller: terms.seller ?? 'platform', item, kind: terms.kind ?? 'template', version,
       runtimes: ['claude-code'], approve: true, channel: 'stable', ...(terms.access !== undefined && { access: terms.access }),
     });
   }
