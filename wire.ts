@@ -21,6 +21,7 @@ import { entitlementsConsumer } from './consumers/entitlements.ts';
 import { runConsumer } from './consumers/run-consumer.ts';
 import type { ConsumerDefinition } from './consumers/settle.ts';
 import { workspacesConsumer } from './consumers/workspaces.ts';
+import { runSweep } from './delivery/sweep.ts';
 import { runWorker } from './delivery/worker.ts';
 import { runExpiry } from './entitlements/expiry.ts';
 import { ByteBudget } from './process/byte-budget.ts';
@@ -59,6 +60,7 @@ export const settingsOf = {
   workspaces: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   relay: [...database, ...kafka, ...registry],
   expiry: database,
+  sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs'],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
   deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'settleWindowMs', 'leaseMs'],
 } as const satisfies Record<string, readonly SettingName[]>;
@@ -116,6 +118,18 @@ export function wireExpiry(config: Needs<'expiry'>, log: Logger): Wired {
   return {
     name: 'expiry',
     run: async (signal) => { await runExpiry({ database: own, signal, log }); },
+    [Symbol.asyncDispose]: async () => { await own.destroy(); },
+  };
+}
+
+export function wireSweep(config: Needs<'sweep'>, log: Logger): Wired {
+  const own = wireDatabase(config, 'sweep', 2);
+  const { leaseMs, sweepIntervalMs: intervalMs, thirdPartySellers } = config;
+  return {
+    name: 'sweep',
+    run: async (signal) => {
+      await runSweep({ database: own, options: { thirdPartySellers: thirdPartySellers === 'on', leaseMs }, intervalMs, signal, log });
+    },
     [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };
 }

@@ -25,7 +25,7 @@ export const release = { item: 'agent', version: '1.0.0', files: 200, folders: 2
 
 const settings = [
   ...settingsOf.publish, ...settingsOf.topics, ...settingsOf.schemas, ...settingsOf.entitlements, ...settingsOf.workspaces,
-  ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.feed,
+  ...settingsOf.deliveries, ...settingsOf.sweep, ...settingsOf.relay, ...settingsOf.feed,
 ] as const;
 export type WorldConfig = Config<(typeof settings)[number]>;
 

@@ -107,10 +107,9 @@ function cut(text: string, { document, map }: YamlMapping, { name, pair }: Undel
   const lineEnd = text.at(end - 1) === '\n' ? end : text.indexOf('\n', end) + 1 || text.length;
   const rest = text.slice(0, start) + text.slice(lineEnd);
   try {
-    document.delete(pair.key);
-    const before = document.toJS() as unknown;
+    const { [name]: _, ...others } = document.toJS() as Record<string, unknown>; // its root is a mapping
     const after = parseYamlMapping(rest).document.toJS() as unknown;
-    if (JSON.stringify(before ?? {}) === JSON.stringify(after ?? {})) return rest;
+    if (JSON.stringify(others) === JSON.stringify(after ?? {})) return rest;
   } catch (error) {
     if (!(error instanceof YamlFault || error instanceof ReferenceError)) throw error; // an alias of what was cut, or too many
   }

@@ -2,11 +2,11 @@ import type { Config, SettingName } from '../process/config.ts';
 import { Failure } from '../process/failure.ts';
 import { runTogether } from '../process/lifecycle.ts';
 import { createLogger, type Logger } from '../process/log.ts';
-import { settingsOf, wireDeliveries, wireEntitlements, wireExpiry, wireRelay, wireWorkspaces, type Wired } from '../wire.ts';
+import { settingsOf, wireDeliveries, wireEntitlements, wireExpiry, wireRelay, wireSweep, wireWorkspaces, type Wired } from '../wire.ts';
 import { command } from './command.ts';
 import { readSettings } from './settings.ts';
 
-const roles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry'] as const;
+const roles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep'] as const;
 export type RoleName = (typeof roles)[number];
 
 /** What all roles together ask for. */
@@ -18,6 +18,7 @@ const wireOne: Readonly<Record<RoleName, (config: RoleConfig, log: Logger) => Wi
   deliveries: wireDeliveries,
   relay: wireRelay,
   expiry: wireExpiry,
+  sweep: wireSweep,
 };
 
 /** Opens roles; `log` makes the log of each. Whoever calls ends them. */

@@ -7,7 +7,7 @@ import { buildLacking, type BuildDeps } from './build-release.ts';
 import type { Decision } from './decide.ts';
 import { closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, type Receipts } from './delivery-rows.ts';
 import { finish, finishParked } from './finish.ts';
-import { nameOf } from './park.ts';
+import { nameOf } from './forbidden.ts';
 import { permit } from './permit.ts';
 import { finishRemoval } from './removal.ts';
 import { filesOf, type DeliveryPlan } from './resolve-template-assets.ts';

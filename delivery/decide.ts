@@ -1,7 +1,7 @@
 import type { Code } from '../schemas/codes.ts';
 import type { ItemId, Sha256 } from '../schemas/ids.ts';
 import type { Versioned } from '../entitlements/decide.ts';
-import type { Lapse, ReleaseRef } from './forbidden.ts';
+import { nameOf, type Lapse, type ReleaseRef } from './forbidden.ts';
 import { setDigest, type WantedSet } from './wanted-set.ts';
 import type { WorkspaceRecord } from './workspace-record.ts';
 
@@ -186,6 +186,13 @@ function differsBeyond(present: HeldSet, wanted: WantedSet, lapses: readonly Lap
   const name = (item: HeldRelease): string => `${item.itemId}@${item.version}:${item.archiveSha256}`;
   const before = new Set(remaining.map(name));
   return before.size !== wanted.items.length || wanted.items.some((item) => !before.has(name(item)));
+}
+
+/** Whether an attempt with this decision would change and say nothing: so it is with every workspace that nobody has woken (C12). */
+export function isAtRest(decision: Decision, delivery: DeliveryState): boolean {
+  return decision.act === 'park' && !decision.discards
+    && decision.lapses.every((lapse) => delivery.lapsesAnnounced.includes(nameOf(lapse)))
+    && (decision.outcome === null || sameOutcome(delivery.announced, decision.outcome));
 }
 
 /** What AssetsReady or AssetsRejected would say of this set, before a probe or the user's files have a word in it. */

@@ -91,7 +91,7 @@ export interface DeliveryChange {
   staged?: DeliveryState['staged'];
   applying?: { attempt: number } | null;
   announced?: Outcome;
-  restartRequested?: { epoch: number; setDigest: Sha256 };
+  restartRequested?: { epoch: number; setDigest: Sha256 } | null;
   lapsesAnnounced?: readonly string[];
   restartDueAt?: Date | null;
   restartsAsked?: readonly Date[];

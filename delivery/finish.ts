@@ -60,8 +60,6 @@ async function recordPresent(trx: Transaction, plan: DeliveryPlan, delivered: De
       setDigest: wanted.setDigest,
       items: wanted.items.map(({ itemId, version, archiveSha256 }) => ({ itemId, version, archiveSha256 })),
     },
-    staged: null,
-    restartDueAt: null,
     applying: null,
     lapsesAnnounced: [],
   });
@@ -77,6 +75,10 @@ async function announceFinished(
   if (isNews) await announcer.outcome(outcome, delivered.kept, delivered.attempts);
   const code: Code | null = outcome.code;
   await writeDelivery(trx, workspace.workspaceId, {
+    // The fence took any staged tree away, and what it was to bring is no longer asked for.
+    staged: null,
+    restartDueAt: null,
+    restartRequested: null,
     ...(isNews ? { announced: outcome } : {}), assetsVersion: announcer.assetsVersion, parkedCode: code,
   });
   await appendAudit(trx, [{

@@ -9,6 +9,9 @@ export interface ReleaseRef {
   readonly version: Version;
 }
 
+/** A release in one word, as people write it. */
+export const nameOf = (release: { readonly itemId: string; readonly version: string }): string => `${release.itemId}@${release.version}`;
+
 /** Something that the workspace holds and may no longer have, with the reason that acts (C13). */
 export interface Lapse extends ReleaseRef {
   readonly reason: RevocationReason;

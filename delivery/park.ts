@@ -2,7 +2,7 @@ import type { Transaction } from '../process/database.ts';
 import { settleClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
 import { sameOutcome } from './decide.ts';
-import type { Lapse } from './forbidden.ts';
+import { nameOf, type Lapse } from './forbidden.ts';
 import { closeAttempts, noteOutcome, writeDelivery, writeHeldItems, type DeliveryChange } from './delivery-rows.ts';
 import type { DeliveryPlan } from './resolve-template-assets.ts';
 
@@ -35,8 +35,6 @@ export async function settleParked(trx: Transaction, plan: DeliveryPlan, assetsV
   await closeAttempts(trx, workspace.workspaceId, { upTo: plan.attempt });
   await settleClaim(trx, workspace.workspaceId, plan.attempt, plan.n);
 }
-
-export const nameOf = (release: { itemId: string; version: string }): string => `${release.itemId}@${release.version}`;
 
 /** Lapses that AssetsRevoked has not named since the last finish: each is said once. */
 export function newLapses(plan: DeliveryPlan, lapses: readonly Lapse[]): Lapse[] {

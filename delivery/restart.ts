@@ -2,7 +2,8 @@ import type { Transaction } from '../process/database.ts';
 import { deferClaim, settleClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
 import { closeAttempts, noteOutcome, writeDelivery, type LockedWorkspace } from './delivery-rows.ts';
-import { nameOf, newLapses } from './park.ts';
+import { nameOf } from './forbidden.ts';
+import { newLapses } from './park.ts';
 import type { DeliveryPlan } from './resolve-template-assets.ts';
 import { recentRestarts, restartDueAt } from './restart-window.ts';
 

@@ -115,6 +115,7 @@ export const settings = {
   deliveriesAtOnce: setting({ variable: 'WAYBILL_DELIVERIES_AT_ONCE', parse: integer(1, 64), defaultText: '8', unit: 'deliveries', meaning: 'Deliveries that one worker has in flight.' }),
   inFlightBytesMax: setting({ variable: 'WAYBILL_IN_FLIGHT_BYTES', parse: integer(1_048_576, 2 ** 40), defaultText: '268435456', unit: 'bytes', meaning: 'Plaintext that one worker holds in memory at once.' }),
   settleWindowMs: setting({ variable: 'WAYBILL_SETTLE_WINDOW_MS', parse: integer(0, 3_600_000), defaultText: '30000', unit: 'ms', meaning: 'How long changes of an online workspace are gathered before a restart is asked for (C11).' }),
+  sweepIntervalMs: setting({ variable: 'WAYBILL_SWEEP_INTERVAL_MS', parse: integer(1_000, 86_400_000), defaultText: '300000', unit: 'ms', meaning: 'Rest between two sweeps that compare wanted with present for every workspace (C12).' }),
   leaseMs: setting({ variable: 'WAYBILL_LEASE_MS', parse: integer(1_000, 3_600_000), defaultText: '600000', unit: 'ms', meaning: 'After this a claimed delivery whose worker is silent is claimed anew.' }),
   logLevel: setting({ variable: 'WAYBILL_LOG_LEVEL', parse: oneOf('debug', 'info', 'warn', 'error', 'silent'), defaultText: 'info', meaning: 'Least level that is logged.' }),
 } as const;

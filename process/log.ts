@@ -4,7 +4,7 @@ export type { Logger };
 
 /**
  * Structured logs, one JSON object a line, to standard error. ERROR means that a person must act now;
- * a business refusal is INFO. Secrets never get here: URLs are logged without their query (docs/security.md).
+ * a business refusal is INFO. Secrets never get here: URLs are logged without their query (SECURITY.md).
  * `fd`: an open file instead of standard error.
  */
 export function createLogger(level: string, role: string, fd = 2): Logger {

@@ -42,18 +42,21 @@ export async function wakeInLanes(trx: Transaction, laneByWorkspace: ReadonlyMap
 
 /**
  * Claims up to `count` due workspaces for `leaseMs`, the urgent lane first. Its own short transaction that touches
- * pending only. A row whose lease has run out is due again: its worker died or froze.
+ * pending only; materialized, because a plan that runs the subquery again would lease more rows than it returns to their
+ * taker. A row whose lease has run out is due again: its worker died or froze.
  */
 export async function claim(database: Database, count: number, leaseMs: number): Promise<Claim[]> {
   try {
     const result = await database.raw<{ rows: Claim[] }>(
-      `update pending p set lease_until = clock_timestamp() + ? * interval '1 millisecond', attempt = nextval('attempt_numbers')
-       from (select workspace_id from pending
-             where at <= clock_timestamp() and lease_until <= clock_timestamp() and not paused
-             order by lane, at limit ? for update skip locked) due
-       where p.workspace_id = due.workspace_id
+      // Materialized: as a subquery of the join it may run once for each row of the other side, and claim more than `count`.
+      `with due as materialized (
+         select workspace_id from pending
+         where at <= clock_timestamp() and lease_until <= clock_timestamp() and not paused
+         order by lane, at limit ? for update skip locked)
+       update pending p set lease_until = clock_timestamp() + ? * interval '1 millisecond', attempt = nextval('attempt_numbers')
+       from due where p.workspace_id = due.workspace_id
        returning p.workspace_id as "workspaceId", p.org_id as "orgId", p.attempt, p.n, p.tries`,
-      [leaseMs, count],
+      [count, leaseMs],
     );
     return result.rows;
   } catch (error) {

@@ -17,7 +17,7 @@ export interface Company extends AsyncDisposable {
 }
 
 export const companySettings = [
-  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.feed,
+  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.sweep, ...settingsOf.feed,
   'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
 ] as const satisfies readonly SettingName[];
 
@@ -32,7 +32,7 @@ export function openCompany(config: CompanyConfig, log: (role: string) => Logger
   const controlPlane = new ControlPlane(resources.use(wireDatabase(atControlPlane, 'control-plane', 4)), wireCatalogueLookup(pipeline), config.volumesRoot);
   const billing = new Billing(resources.use(wireDatabase(atBilling, 'billing', 2)));
   const wired = [
-    ...wireRoles(['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry'], config, log),
+    ...wireRoles(['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep'], config, log),
     wireRelay(atControlPlane, log('control-plane-relay'), 'control-plane-relay'),
     wireRelay(atBilling, log('billing-relay'), 'billing-relay'),
   ];

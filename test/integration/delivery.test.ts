@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { sweepPage } from '../../delivery/sweep.ts';
 import { DeliveryWorld } from '../support/delivery-world.ts';
 
 const skill = (name: string): string => `---\nname: ${name}\ndescription: What it is for.\n---\n`;
@@ -323,6 +324,25 @@ describe('plaintext of what may no longer be held', () => {
     await world.settle();
     expect(world.residue(workspace)).toEqual([]);
     expect(world.files(workspace)).toEqual({});
+  });
+});
+
+describe('the sweep', () => {
+  const options = { thirdPartySellers: false, leaseMs: 600_000 };
+  const first = '00000000-0000-0000-0000-000000000000';
+
+  test('C12: finds nothing while every change has woken its workspaces, and a wake that was lost', async () => {
+    await world.settle();
+    expect((await sweepPage(world.database, first, options)).found).toEqual([]);
+    const workspace = await online('seo-agent');
+    await world.record(workspace, { template: 'support-agent' });
+    await world.database('pending').where({ workspace_id: workspace }).delete();
+    const { checked, found } = await sweepPage(world.database, first, options);
+    expect(checked).toBeGreaterThan(1);
+    expect(found).toEqual([workspace]);
+    await world.settle();
+    expect((await world.said(workspace)).at(-1)).toMatchObject({ type: 'RestartRequested' });
+    expect((await sweepPage(world.database, first, options)).found).toEqual([]);
   });
 });
 

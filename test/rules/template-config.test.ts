@@ -64,7 +64,7 @@ describe('what readers of YAML would take differently is refused', () => {
 describe('B6, C5: what the record says is taken out, and nothing else changes', () => {
   const around = (field: string): [before: string, after: string] => [`# head\nagent: a # why\n${field}tools:\n  - x\n`, '# head\nagent: a # why\ntools:\n  - x\n'];
 
-  test.each(['runtime: hermes\n', 'runtime: hermes # of old\n', 'runtime: "hermes"\r\n', 'Runtime:\n', 'runtime:\n  name: hermes\n  args: [1]\n', 'template: other\n', 'runtime: |\n  hermes\n', 'runtime: hermes\ntemplate: other\n'])('%j', (field) => {
+  test.each(['runtime: hermes\n', 'runtime: hermes # of old\n', 'runtime: "hermes"\r\n', 'Runtime:\n', 'runtime:\n  name: hermes\n  args: [1]\n', 'template: other\n', 'runtime: |\n  hermes\n', '? runtime\n: hermes\n', 'runtime: her\n  mes\n', 'runtime: hermes\ntemplate: other\n'])('%j', (field) => {
     const [before, after] = around(field);
     expect(shape(before)).toBe(after);
     expect(() => { checkConfig(bytes(before), [claude]); }).toThrow(expect.objectContaining({ kind: 'subject', code: 'GATE_FIELD' }) as Error);
@@ -83,7 +83,7 @@ describe('B6, C5: what the record says is taken out, and nothing else changes', 
     expect(shapeConfig(bytes('a: 1\nruntime: codex\n'), [claude, codex]).stripped).toEqual([{ field: 'runtime', reason: expect.stringContaining('claude-code, codex') as string }]);
   });
 
-  test.each(['{a: 1, runtime: hermes}\n', 'runtime: &r hermes\nagent: *r\n'])('where it cannot be cut out alone, the seller removes it: %j', (text) => {
+  test.each(['{a: 1, runtime: hermes}\n', 'runtime: &r hermes\nagent: *r\n', 'a: &x one\nruntime: &x hermes\nb: *x\n'])('where it cannot be cut out alone, the seller removes it: %j', (text) => {
     expect(() => shape(text)).toThrow(refused('MANIFEST_INVALID', /remove it/u));
   });
 });

@@ -41,7 +41,7 @@ async function isAtRest({ world, workspace }: Case): Promise<boolean> {
 }
 
 /** Until the process has brought the workspace to rest, or has died. */
-async function untilRest(one: Case, role: RoleProcess, deadlineMs = 30_000): Promise<'rest' | 'dead'> {
+export async function untilRest(one: Case, role: RoleProcess, deadlineMs = 30_000): Promise<'rest' | 'dead'> {
   const deadline = Date.now() + deadlineMs;
   for (;;) {
     if (role.end() !== undefined) return 'dead';
