@@ -22,6 +22,7 @@ import { runConsumer } from './consumers/run-consumer.ts';
 import type { ConsumerDefinition } from './consumers/settle.ts';
 import { workspacesConsumer } from './consumers/workspaces.ts';
 import { runSweep } from './delivery/sweep.ts';
+import { CiphertextCache } from './delivery/sources/ciphertext-cache.ts';
 import { runWorker } from './delivery/worker.ts';
 import { runExpiry } from './entitlements/expiry.ts';
 import { ByteBudget } from './process/byte-budget.ts';
@@ -62,7 +63,7 @@ export const settingsOf = {
   expiry: database,
   sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs'],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
-  deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'settleWindowMs', 'leaseMs'],
+  deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
 } as const satisfies Record<string, readonly SettingName[]>;
 
 type Needs<Name extends keyof typeof settingsOf> = Config<(typeof settingsOf)[Name][number]>;
@@ -157,6 +158,7 @@ export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired 
         database: own, signer, fetcher, volumes, unsealer: createUnsealer(client), limits: limitsOf(config),
         volumeOf: (workspaceId) => join(config.volumesRoot, workspaceId),
         budget: new ByteBudget(config.inFlightBytesMax),
+        ciphertexts: new CiphertextCache(config.ciphertextCacheBytesMax),
         options: { thirdPartySellers: config.thirdPartySellers === 'on', settleWindowMs: config.settleWindowMs },
       }, { atOnce: config.deliveriesAtOnce, leaseMs: config.leaseMs, signal, log });
     },

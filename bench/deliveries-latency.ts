@@ -71,7 +71,6 @@ export async function openPipeline(world: DeliveriesWorld): Promise<Pipeline> {
   const judge = async (all: readonly Awaited<ReturnType<typeof bring>>[]): Promise<Latency> => {
     await world.settled(all.map(({ workspace }) => workspace));
     const parts = await Promise.all(all.map(async (one) => await partsOf(world, one)));
-    world.removeVolumes(all.map(({ workspace }) => workspace));
     const took = all.map(({ began, ended }) => ended - began);
     const names = Object.keys(parts[0] ?? {});
     return {

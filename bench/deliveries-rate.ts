@@ -29,6 +29,7 @@ export function openOurs(world: DeliveriesWorld): Ours {
   return {
     async run(count) {
       const { workspaces, go } = await world.seed(count);
+      world.syncVolumes();
       let fetches = 0;
       const onRequest = (): void => { fetches += 1; };
       let rssMaxBytes = process.memoryUsage.rss();
@@ -46,7 +47,6 @@ export function openOurs(world: DeliveriesWorld): Ours {
       } finally {
         unsubscribe('undici:request:create', onRequest);
         clearInterval(watch);
-        world.removeVolumes(workspaces);
       }
     },
     async close() {

@@ -38,12 +38,15 @@ export interface DeliveriesWorld {
   readonly org: string;
   readonly sealed: SealedRelease;
   /** Empty volumes, and records folded as the consumer folds them: booting workspaces that are due once `go` is called. */
-  seed(count: number): Promise<{ readonly workspaces: readonly string[]; go(): Promise<void> }>;
+  seed(count: number): Promise<{ readonly workspaces: readonly string[]; readonly go: () => Promise<void> }>;
   /** Resolves when nothing is due and every attempt has ended. Fails when a workspace is not ready then. */
   settled(workspaces: readonly string[]): Promise<void>;
   makeVolume(workspace: string): void;
-  /** Removes volumes, and waits until the disk has done so: no candidate pays for what another left. */
-  removeVolumes(workspaces: readonly string[]): void;
+  /**
+   * Waits until everything is on disk, so that no candidate pays for what another left to write. Volumes stay until the
+   * end: ext4 does not reuse an inode for a minute after it was freed, and looks at all of those for each new file.
+   */
+  syncVolumes(): void;
   close(): Promise<void>;
 }
 
@@ -62,6 +65,7 @@ export async function openDeliveriesWorld(say: (line: string) => void): Promise<
     own.pathname = `/bench_${id}`;
     const folder = mkdtempSync(join(stateDir, 'run-'));
     resources.defer(() => { rmSync(folder, { recursive: true, force: true }); });
+    mkdirSync(join(folder, 'volumes'));
     const config = readConfig(settings, {
       ...connectionsAsEnvironment(stack.connections), WAYBILL_DATABASE_URL: own.href, WAYBILL_DATABASE_SCHEMA: 'waybill', WAYBILL_TOPIC_PREFIX: `bench-${id}.`,
       WAYBILL_S3_BUCKET: `bench-${id}`, WAYBILL_REPLICATION_FACTOR: '1', WAYBILL_SESSION_TIMEOUT_MS: '6000', WAYBILL_VOLUMES: join(folder, 'volumes'),
@@ -130,7 +134,7 @@ async function buy(database: Database, org: string): Promise<void> {
 /** Records folded in one transaction. */
 const foldMax = 500;
 
-function workspacesOf(database: Database, org: string, volumesRoot: string): Pick<DeliveriesWorld, 'seed' | 'settled' | 'makeVolume' | 'removeVolumes'> {
+function workspacesOf(database: Database, org: string, volumesRoot: string): Pick<DeliveriesWorld, 'seed' | 'settled' | 'makeVolume' | 'syncVolumes'> {
   const makeVolume = (workspace: string): void => { mkdirSync(join(volumesRoot, workspace), { recursive: true }); };
   return {
     makeVolume,
@@ -163,8 +167,7 @@ function workspacesOf(database: Database, org: string, volumesRoot: string): Pic
       if (rows.length === workspaces.length) return;
       throw new Failure('fault', 'FAULT', `${rows.length} of ${workspaces.length} workspaces of the benchmark became ready`);
     },
-    removeVolumes(workspaces) {
-      for (const workspace of workspaces) rmSync(join(volumesRoot, workspace), { recursive: true, force: true });
+    syncVolumes() {
       execFileSync('sync', ['-f', volumesRoot]);
     },
   };

@@ -69,7 +69,7 @@ export class Announcer {
 
   async revoked(lapses: readonly Lapse[], effect: RevocationEffect): Promise<void> {
     for (const [reason, ofReason] of Map.groupBy(lapses, (lapse) => lapse.reason)) {
-      const items = ofReason.map((lapse) => ({ item_id: lapse.itemId, version: lapse.version }));
+      const items = ofReason.map((lapse) => ({ item_id: lapse.itemId, version: lapse.version })).toSorted((a, b) => (a.item_id < b.item_id ? -1 : 1));
       await this.#say({ type: 'AssetsRevoked', event: { ...this.#next(), items, reason, effect } });
     }
   }

@@ -1,12 +1,12 @@
 import { appendAudit } from '../process/audit.ts';
 import { tx } from '../process/database.ts';
 import { asFailure, Failure } from '../process/failure.ts';
-import { deferClaim, type Claim } from '../process/pending.ts';
+import { deferClaim, settleClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { buildLacking, type BuildDeps } from './build-release.ts';
 import type { Decision } from './decide.ts';
-import { closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, type Receipts } from './delivery-rows.ts';
-import { finish, finishParked } from './finish.ts';
+import { closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, writeDelivery, type Receipts } from './delivery-rows.ts';
+import { finish, finishParked, recordDrift } from './finish.ts';
 import { nameOf } from './forbidden.ts';
 import { permit } from './permit.ts';
 import { finishRemoval } from './removal.ts';
@@ -74,7 +74,6 @@ class Attempt {
     }
     const adopted = await this.#fence(inspection);
     if (adopted === 'superseded') return;
-    this.#receipts = await tx(database, async (trx) => await readReceipts(trx, plan.workspace.workspaceId));
     switch (plan.decision.act) {
       case 'park':
         await this.#settle(await finishParked(database, plan, this.#tries, options));
@@ -109,25 +108,30 @@ class Attempt {
     }
   }
 
-  /** Paths whose staged file of an earlier attempt is in our tree now. */
+  /** Also reads the receipts. Out: paths whose staged file of an earlier attempt is in our tree now. */
   async #fence(inspection: Inspection): Promise<ReadonlySet<string> | 'superseded'> {
     const { database, volumes } = this.#deps;
-    const { attempt, delivery: { staged }, workspace: { workspaceId, orgId } } = this.#plan;
-    const asides = await tx(database, async (trx) => await readAsides(trx, workspaceId, inspection.attempts));
+    const { attempt, delivery: { staged, residue }, workspace: { workspaceId, orgId } } = this.#plan;
+    const asides = inspection.attempts.length === 0 ? [] : await tx(database, async (trx) => await readAsides(trx, workspaceId, inspection.attempts));
     const adopt = staged === null || this.#wanted.length === 0 ? undefined : { attempt: staged.attempt, files: this.#wanted };
     passStep('fence', attempt);
     const fenced = await volumes.fence({ volume: this.#volume, attempt, asides, adopt });
     if (fenced.kind === 'superseded') return 'superseded';
     this.#isFenced = true;
     const { returned, kept } = fenced;
-    await tx(database, async (trx) => {
-      await closeAttempts(trx, workspaceId, { upTo: attempt - 1 });
-      if (returned.length + kept.length === 0) return;
-      // Files of the user that an earlier attempt had moved: where they are now (C8).
-      await appendAudit(trx, [{
-        subjectKind: 'workspace', subjectId: workspaceId, orgId, action: 'fence', outcome: 'rescued', attempt,
-        detail: { returned: returned.slice(0, 100), kept: kept.slice(0, 100) },
-      }]);
+    this.#receipts = await tx(database, async (trx) => {
+      // An open attempt of a lower number was open at start, or there is none: only the current one may start another.
+      if (residue) await closeAttempts(trx, workspaceId, { upTo: attempt - 1 });
+      // Taken over or deleted: either way its folder is no more.
+      if (staged !== null) await writeDelivery(trx, workspaceId, { staged: null });
+      if (returned.length + kept.length > 0) {
+        // Files of the user that an earlier attempt had moved: where they are now (C8).
+        await appendAudit(trx, [{
+          subjectKind: 'workspace', subjectId: workspaceId, orgId, action: 'fence', outcome: 'rescued', attempt,
+          detail: { returned: returned.slice(0, 100), kept: kept.slice(0, 100) },
+        }]);
+      }
+      return await readReceipts(trx, workspaceId);
     });
     return new Set(fenced.adopted);
   }
@@ -157,12 +161,13 @@ class Attempt {
       await this.#tryAgainNow();
       return;
     }
-    const kept = applied.kept.flatMap((file) => (file.path === null ? [] : [file.path])).toSorted();
+    const standing = new Set([...applied.written, ...applied.replaced, ...applied.unchanged]);
+    const kept = [...new Set(applied.kept.flatMap((file) => (file.path === null || standing.has(file.path) ? [] : [file.path])))].toSorted();
     const odd = (await this.#probe()).find((file) => !kept.includes(file.path));
     if (odd !== undefined) {
       throw new Failure('subject', 'MISSING_ASSETS', `The probe found ${odd.path} ${odd.state} right after it was delivered: somebody changed it meanwhile`);
     }
-    await this.#settle(await finish(database, plan, { kept, directories: applied.directories, attempts: this.#tries }, options));
+    await this.#settle(await finish(database, plan, { kept, edited: kept.filter((path) => receipts.has(path)), directories: applied.directories, attempts: this.#tries }, options));
   }
 
   /** Only the releases that have to go are touched. */
@@ -186,9 +191,12 @@ class Attempt {
     const { database, options } = this.#deps;
     const odd = await this.#probe();
     const missing = odd.find((file) => file.state === 'missing');
-    if (missing !== undefined) throw new Failure('subject', 'MISSING_ASSETS', `The probe found ${missing.path} missing: it is delivered again at the next boot`);
+    if (missing !== undefined) {
+      await this.#settle(await recordDrift(database, this.#plan, options));
+      return;
+    }
     const kept = odd.map((file) => file.path).toSorted();
-    await this.#settle(await finish(database, this.#plan, { kept, directories: this.#receipts.directories, attempts: this.#tries }, options));
+    await this.#settle(await finish(database, this.#plan, { kept, edited: kept, directories: this.#receipts.directories, attempts: this.#tries }, options));
   }
 
   async #permitAndApply(
@@ -239,6 +247,8 @@ class Attempt {
     await volumes.settle({ volume: this.#volume, attempt, record: this.#record, mayHold });
     await tx(database, async (trx) => {
       await closeAttempts(trx, workspaceId, { upTo: attempt });
+      // Only now: a crash before this leaves the row, and the next claim puts the folder in order.
+      if (step === 'done' && (decision.act === 'boot' || decision.act === 'confirm')) await settleClaim(trx, workspaceId, attempt, this.#plan.n);
       passStep('close:commit', attempt);
     });
     passStep('close:committed', attempt);

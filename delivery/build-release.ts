@@ -5,6 +5,7 @@ import type { Database } from '../process/database.ts';
 import { passStep } from '../process/steps.ts';
 import { grantFetch } from './grant.ts';
 import type { DeliveryPlan, PlannedFile, PlannedRelease, ResolveOptions } from './resolve-template-assets.ts';
+import type { CiphertextCache } from './sources/ciphertext-cache.ts';
 import { fetchSealed, type ArtifactFetcher } from './sources/brokered.ts';
 import type { ObjectSigner } from './sources/object-signer.ts';
 import { unsealRelease, type Unsealer } from './unseal.ts';
@@ -17,6 +18,7 @@ export interface BuildDeps {
   readonly volumes: VolumeWork;
   readonly signer: ObjectSigner;
   readonly fetcher: ArtifactFetcher;
+  readonly ciphertexts: CiphertextCache;
   readonly unsealer: Unsealer;
   readonly limits: ReleaseLimits;
   /** Bounds the ciphertext and plaintext in memory. */
@@ -49,7 +51,7 @@ async function buildRelease(
   const grant = await grantFetch(deps, plan, release, deps.options);
   if (typeof grant === 'string') return grant;
   passStep('fetch', release.itemId);
-  const sealed = await fetchSealed(deps.fetcher, grant);
+  const sealed = await deps.ciphertexts.get(release.ciphertextSha256, async () => await fetchSealed(deps.fetcher, await grant.sign()));
   passStep('unseal', release.itemId);
   const { archive } = await unsealRelease(deps.unsealer, release, sealed, deps.limits);
   const byArchivePath = new Map(files.map((file) => [file.archivePath, file]));

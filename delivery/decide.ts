@@ -1,7 +1,7 @@
 import type { Code } from '../schemas/codes.ts';
 import type { ItemId, Sha256 } from '../schemas/ids.ts';
 import type { Versioned } from '../entitlements/decide.ts';
-import { nameOf, type Lapse, type ReleaseRef } from './forbidden.ts';
+import { lapseName, type Lapse, type ReleaseRef } from './forbidden.ts';
 import { setDigest, type WantedSet } from './wanted-set.ts';
 import type { WorkspaceRecord } from './workspace-record.ts';
 
@@ -41,7 +41,8 @@ export interface DeliveryState {
   /** An attempt got its permit and has not finished: what is on the volume is a mixture. */
   readonly applying: { readonly attempt: number } | null;
   readonly announced: Outcome | null;
-  readonly restartRequested: { readonly epoch: number; readonly setDigest: Sha256 } | null;
+  /** The sets for which a restart of this epoch was asked: once each (I25). */
+  readonly restartRequested: { readonly epoch: number; readonly setDigests: readonly Sha256[] } | null;
   /** Lapses that AssetsRevoked has named since the last finish, as item@version. */
   readonly lapsesAnnounced: readonly string[];
   /** An earlier attempt ended without settling its folder: plaintext may lie there (I9). */
@@ -94,10 +95,10 @@ export function decideDelivery(
     code: told.outcome?.code ?? null,
     outcome: told.outcome ?? null,
     lapses: told.lapses ?? [],
-    discards: delivery.residue || (delivery.staged !== null && delivery.staged.setDigest !== wanted.setDigest),
+    discards: delivery.residue || (delivery.staged !== null && (workspace.status === 'removed' || delivery.staged.setDigest !== wanted.setDigest)),
   });
   // Boxes fetch for themselves through the broker.
-  if (workspace.deliveryMode !== 'volume') return parked();
+  if (workspace.deliveryMode !== 'volume' && forbidden.length === 0 && workspace.status !== 'removed') return parked();
   const isBoot = workspace.status === 'provisioning' && !isReadySaid(workspace, delivery);
   if (forbidden.length > 0 && !isBoot) {
     return { act: 'remove', releases: forbidden, lapses: forbidden, asksForRestart: workspace.status === 'online' };
@@ -158,10 +159,8 @@ function decideOnline(
 
   const revoked = lapses.some((lapse) => !waitsForBoot.has(lapse.reason));
   const reason = revoked ? 'revoked' : 'changed';
-  if (delivery.staged?.setDigest !== wanted.setDigest) return { act: 'stage', reason, lapses };
-  const asked = delivery.restartRequested;
-  const isAsked = asked?.epoch === workspace.epoch && asked.setDigest === wanted.setDigest;
-  return isAsked ? parked({ lapses }) : { act: 'ask', reason, lapses };
+  if (delivery.residue || delivery.staged?.setDigest !== wanted.setDigest) return { act: 'stage', reason, lapses };
+  return isRestartAsked(delivery, workspace, wanted.setDigest) ? parked({ lapses }) : { act: 'ask', reason, lapses };
 }
 
 /** What is on the volume, if that is known: a mixture is not, and nothing is while no receipt says otherwise. */
@@ -191,7 +190,7 @@ function differsBeyond(present: HeldSet, wanted: WantedSet, lapses: readonly Lap
 /** Whether an attempt with this decision would change and say nothing: so it is with every workspace that nobody has woken (C12). */
 export function isAtRest(decision: Decision, delivery: DeliveryState): boolean {
   return decision.act === 'park' && !decision.discards
-    && decision.lapses.every((lapse) => delivery.lapsesAnnounced.includes(nameOf(lapse)))
+    && decision.lapses.every((lapse) => delivery.lapsesAnnounced.includes(lapseName(lapse)))
     && (decision.outcome === null || sameOutcome(delivery.announced, decision.outcome));
 }
 
@@ -216,4 +215,15 @@ export function sameOutcome(a: Outcome | null, b: Outcome): boolean {
     && a.code === b.code && a.itemId === b.itemId
     && a.withheld.length === b.withheld.length
     && a.withheld.every((item, i) => item.itemId === b.withheld[i]?.itemId && item.code === b.withheld[i]?.code);
+}
+
+/** Whether a restart for this set was asked for in this epoch (I25). */
+export function isRestartAsked({ restartRequested }: DeliveryState, { epoch }: WorkspaceState, digest: Sha256): boolean {
+  return restartRequested?.epoch === epoch && restartRequested.setDigests.includes(digest);
+}
+
+/** What is on record once a restart for this set was asked for. */
+export function withRestartAsked({ restartRequested }: DeliveryState, { epoch }: WorkspaceState, digest: Sha256): DeliveryState['restartRequested'] {
+  const earlier = restartRequested?.epoch === epoch ? restartRequested.setDigests : [];
+  return { epoch, setDigests: [...new Set([...earlier, digest])] };
 }

@@ -1,4 +1,5 @@
 import type { Transaction } from '../process/database.ts';
+import { arrayOf } from '../process/sql-columns.ts';
 import type { ItemId, Sha256, Version, WorkspaceId } from '../schemas/ids.ts';
 import type { DeliveryState, HeldSet, Outcome, WorkspaceState } from './decide.ts';
 import type { RestartHistory } from './restart-window.ts';
@@ -25,6 +26,8 @@ interface DeliveryRow {
   lapses_announced: string[];
   restart_due_at: Date | null;
   restarts_asked: Date[];
+  held: { itemId: ItemId; version: Version }[];
+  residue: boolean;
 }
 
 interface RecordRow {
@@ -47,32 +50,26 @@ interface RecordRow {
 export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId): Promise<LockedWorkspace | undefined> {
   await trx.raw('select 1 from deliveries where workspace_id = ? for update', [workspaceId]);
   await trx.raw('select 1 from workspace_records where workspace_id = ? for share', [workspaceId]);
-  const { rows: [row] } = await trx.raw<{ rows: DeliveryRow[] }>(
-    `select attempt, assets_version, present, staged, applying, announced, restart_requested, lapses_announced,
-       restart_due_at, restarts_asked
-     from deliveries where workspace_id = ?`, [workspaceId],
+  const { rows: [row] } = await trx.raw<{ rows: (DeliveryRow & RecordRow)[] }>(
+    `select d.attempt, d.assets_version, d.present, d.staged, d.applying, d.announced, d.restart_requested, d.lapses_announced,
+       d.restart_due_at, d.restarts_asked,
+       r.workspace_id, r.org_id, r.runtime, r.template, r.plugins, r.status, r.delivery_mode, r.epoch, r.generation, r.event_id,
+       (select coalesce(jsonb_agg(jsonb_build_object('itemId', item_id, 'version', version) order by item_id, version), '[]')
+        from (select distinct item_id, version from receipts where workspace_id = d.workspace_id) held) as held,
+       exists (select from attempts a where a.workspace_id = d.workspace_id and a.ended_at is null) as residue
+     from deliveries d join workspace_records r using (workspace_id) where d.workspace_id = ?`, [workspaceId],
   );
-  const { rows: [record] } = await trx.raw<{ rows: RecordRow[] }>(
-    `select workspace_id, org_id, runtime, template, plugins, status, delivery_mode, epoch, generation, event_id
-     from workspace_records where workspace_id = ?`, [workspaceId],
-  );
-  if (row === undefined || record === undefined) return undefined;
-  const { rows: held } = await trx.raw<{ rows: { item_id: ItemId; version: Version }[] }>(
-    'select distinct item_id, version from receipts where workspace_id = ? order by 1, 2', [workspaceId],
-  );
-  const { rows: open } = await trx.raw<{ rows: unknown[] }>(
-    'select 1 from attempts where workspace_id = ? and ended_at is null limit 1', [workspaceId],
-  );
+  if (row === undefined) return undefined;
   return {
     workspace: {
-      workspaceId: record.workspace_id, orgId: record.org_id, runtime: record.runtime, template: record.template,
-      plugins: record.plugins, status: record.status, deliveryMode: record.delivery_mode, epoch: record.epoch,
-      generation: record.generation, eventId: record.event_id,
+      workspaceId: row.workspace_id, orgId: row.org_id, runtime: row.runtime, template: row.template,
+      plugins: row.plugins, status: row.status, deliveryMode: row.delivery_mode, epoch: row.epoch,
+      generation: row.generation, eventId: row.event_id,
     },
     delivery: {
       present: row.present, staged: row.staged, applying: row.applying, announced: row.announced,
-      restartRequested: row.restart_requested, lapsesAnnounced: row.lapses_announced, residue: open.length > 0,
-      held: held.map((release) => ({ itemId: release.item_id, version: release.version })),
+      restartRequested: row.restart_requested, lapsesAnnounced: row.lapses_announced, residue: row.residue,
+      held: row.held,
     },
     currentAttempt: row.attempt,
     assetsVersion: row.assets_version,
@@ -90,8 +87,8 @@ export interface DeliveryChange {
   present?: HeldSet | null;
   staged?: DeliveryState['staged'];
   applying?: { attempt: number } | null;
-  announced?: Outcome;
-  restartRequested?: { epoch: number; setDigest: Sha256 } | null;
+  announced?: Outcome | null;
+  restartRequested?: DeliveryState['restartRequested'];
   lapsesAnnounced?: readonly string[];
   restartDueAt?: Date | null;
   restartsAsked?: readonly Date[];
@@ -115,11 +112,14 @@ export async function writeDelivery(trx: Transaction, workspaceId: WorkspaceId, 
 
 /** The items that the workspace holds, has staged or is applying: who of them changes wakes it. */
 export async function writeHeldItems(trx: Transaction, workspace: WorkspaceState, items: readonly ItemId[]): Promise<void> {
-  await trx.raw(`delete from workspace_items where workspace_id = ? and via = 'held' and item_id <> all(?::text[])`, [workspace.workspaceId, [...items]]);
+  const held = arrayOf([...new Set(items)]);
   await trx.raw(
-    `insert into workspace_items (item_id, workspace_id, via, org_id)
+    `with gone as (
+       delete from workspace_items where workspace_id = ? and via = 'held' and item_id <> all(?::text[])
+     )
+     insert into workspace_items (item_id, workspace_id, via, org_id)
      select item_id, ?, 'held', ? from unnest(?::text[]) item_id order by 1 on conflict do nothing`,
-    [workspace.workspaceId, workspace.orgId, [...new Set(items)]],
+    [workspace.workspaceId, held, workspace.workspaceId, workspace.orgId, held],
   );
 }
 
@@ -150,15 +150,17 @@ export async function readReceipts(trx: Transaction, workspaceId: WorkspaceId): 
 /** Receipts become the union of what they were and `added` (permit), so that a crash before finish loses none. */
 export async function addReceipts(trx: Transaction, workspaceId: WorkspaceId, added: readonly Receipt[], directories: readonly string[]): Promise<void> {
   await trx.raw(
-    `insert into receipts (workspace_id, path, sha256, item_id, version)
-     select ?, r.path, r.sha256, r."itemId", r.version
-     from jsonb_to_recordset(?::jsonb) as r(path text, sha256 text, "itemId" text, version text) order by r.path, r.sha256
+    `with ours as (
+       insert into receipt_directories (workspace_id, path) select ?, path from unnest(?::text[]) path on conflict do nothing
+     )
+     insert into receipts (workspace_id, path, sha256, item_id, version)
+     select ?, r.path, r.sha256, r.item_id, r.version
+     from unnest(?::text[], ?::text[], ?::text[], ?::text[]) as r(path, sha256, item_id, version) order by r.path, r.sha256
      on conflict (workspace_id, path, sha256) do update set item_id = excluded.item_id, version = excluded.version`,
-    [workspaceId, JSON.stringify(added)],
-  );
-  await trx.raw(
-    'insert into receipt_directories (workspace_id, path) select ?, path from unnest(?::text[]) path on conflict do nothing',
-    [workspaceId, [...directories]],
+    [
+      workspaceId, arrayOf(directories), workspaceId, arrayOf(added.map((receipt) => receipt.path)), arrayOf(added.map((receipt) => receipt.sha256)),
+      arrayOf(added.map((receipt) => receipt.itemId)), arrayOf(added.map((receipt) => receipt.version)),
+    ],
   );
 }
 
@@ -176,11 +178,13 @@ export async function deleteReceipts(trx: Transaction, workspaceId: WorkspaceId,
 /** Receipts become exactly `kept` (finish). */
 export async function replaceReceipts(trx: Transaction, workspaceId: WorkspaceId, kept: readonly Receipt[], directories: readonly string[]): Promise<void> {
   await trx.raw(
-    `delete from receipts r where workspace_id = ? and not exists (
-       select from jsonb_to_recordset(?::jsonb) as k(path text, sha256 text) where k.path = r.path and k.sha256 = r.sha256)`,
-    [workspaceId, JSON.stringify(kept)],
+    `with gone as (
+       delete from receipts r where workspace_id = ? and not exists (
+         select from unnest(?::text[], ?::text[]) as k(path, sha256) where k.path = r.path and k.sha256 = r.sha256)
+     )
+     delete from receipt_directories where workspace_id = ? and path <> all(?::text[])`,
+    [workspaceId, arrayOf(kept.map((receipt) => receipt.path)), arrayOf(kept.map((receipt) => receipt.sha256)), workspaceId, arrayOf(directories)],
   );
-  await trx.raw('delete from receipt_directories where workspace_id = ? and path <> all(?::text[])', [workspaceId, [...directories]]);
 }
 
 /** Stores an attempt with its plan before anything of it happens. */
@@ -227,9 +231,12 @@ const attemptsBehindMax = 10_000_000;
  * nothing is changed, when no restore explains the number.
  */
 export async function raiseAttemptNumbers(trx: Transaction, highest: number): Promise<boolean> {
-  const { rows } = await trx.raw<{ rows: unknown[] }>(
-    `select setval('attempt_numbers', greatest(?::bigint, last_value)) from attempt_numbers where ?::bigint <= last_value + ?`,
-    [highest, highest, attemptsBehindMax],
+  // Never set where it is high enough already: a number drawn meanwhile would be drawn again.
+  const { rows: [row] } = await trx.raw<{ rows: { isPlausible: boolean }[] }>(
+    `select ?::bigint <= last_value + ? as "isPlausible", case when ?::bigint between last_value + 1 and last_value + ?
+       then setval('attempt_numbers', ?::bigint) end
+     from attempt_numbers`,
+    [highest, attemptsBehindMax, highest, attemptsBehindMax, highest],
   );
-  return rows.length > 0;
+  return row?.isPlausible === true;
 }

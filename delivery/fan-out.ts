@@ -12,7 +12,7 @@ export async function wakeNextPage(database: Database): Promise<boolean> {
   return await tx(database, async (trx) => {
     const { rows: [fanout] } = await trx.raw<{ rows: { id: number; item_id: string; org_id: string | null; lane: Lane; cursor: string }[] }>(
       // What is urgent overtakes every page of what is not (C13).
-      `select id, item_id, org_id, lane, cursor from fanouts where done_at is null order by id limit 1 for update skip locked`,
+      `select id, item_id, org_id, lane, cursor from fanouts where done_at is null order by lane <> 'urgent', id limit 1 for update skip locked`,
     );
     if (fanout === undefined) return false;
     const { rows: page } = await trx.raw<{ rows: { workspace_id: string }[] }>(

@@ -1,10 +1,10 @@
 import { appendAudit } from '../process/audit.ts';
 import type { Database, Transaction } from '../process/database.ts';
-import { settleClaim } from '../process/pending.ts';
+import { deferClaim } from '../process/pending.ts';
 import type { Code } from '../schemas/codes.ts';
 import { Announcer } from './announce.ts';
 import { sameOutcome, type Outcome } from './decide.ts';
-import { noteOutcome, replaceReceipts, writeDelivery, writeHeldItems, type LockedWorkspace } from './delivery-rows.ts';
+import { noteOutcome, replaceReceipts, writeDelivery, writeHeldItems, type DeliveryChange, type LockedWorkspace } from './delivery-rows.ts';
 import { newLapses, settleParked } from './park.ts';
 import { filesOf, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
 import { whilePlanned, type Step } from './while-planned.ts';
@@ -13,6 +13,8 @@ import { whilePlanned, type Step } from './while-planned.ts';
 export interface Delivered {
   /** Paths where a file of the user stands instead of ours, sorted (C8). */
   readonly kept: readonly string[];
+  /** Those of them that are edits of what we had delivered there. */
+  readonly edited: readonly string[];
   /** The folders of ours that stand now. */
   readonly directories: readonly string[];
   /** Which attempt this is in the row of tries, from 1. */
@@ -21,16 +23,15 @@ export interface Delivered {
 
 /**
  * *finish*: still current and still entitled → receipts, present and the outcome are what the probe has read, and the
- * outcome is announced when it is news (C9, C10, I7). The pending row goes unless a wake came since *start*.
+ * outcome is announced when it is news (C9, C10, I7). The pending row goes when the folder of the attempt is in order.
  */
 export async function finish(database: Database, plan: DeliveryPlan, delivered: Delivered, options: ResolveOptions): Promise<Step> {
   return await whilePlanned(database, plan, options, 'finish', async (trx, locked) => {
     const { decision } = plan;
     if (decision.act !== 'boot' && decision.act !== 'confirm') return;
     const outcome = probedOutcome(plan, decision.outcome, delivered);
-    if (decision.act === 'boot') await recordPresent(trx, plan, delivered);
-    await announceFinished(trx, plan, locked, outcome, delivered);
-    await settleClaim(trx, plan.workspace.workspaceId, plan.attempt, plan.n);
+    const present = decision.act === 'boot' ? await recordPresent(trx, plan, delivered) : {};
+    await announceFinished(trx, plan, locked, outcome, delivered, present);
   });
 }
 
@@ -49,24 +50,25 @@ function probedOutcome(plan: DeliveryPlan, planned: Outcome, delivered: Delivere
   return { ...planned, kind: 'rejected', code: 'CONFLICT', itemId: taken.itemId };
 }
 
-async function recordPresent(trx: Transaction, plan: DeliveryPlan, delivered: Delivered): Promise<void> {
+/** Out: what the delivery row has to say of it. */
+async function recordPresent(trx: Transaction, plan: DeliveryPlan, delivered: Delivered): Promise<DeliveryChange> {
   const { workspace, wanted } = plan;
   const kept = new Set(delivered.kept);
-  const ours = filesOf(plan).filter((file) => !kept.has(file.path));
+  const edited = new Set(delivered.edited);
+  const ours = filesOf(plan).filter((file) => !kept.has(file.path) || edited.has(file.path));
   await replaceReceipts(trx, workspace.workspaceId, ours, delivered.directories);
   await writeHeldItems(trx, workspace, wanted.items.map((item) => item.itemId));
-  await writeDelivery(trx, workspace.workspaceId, {
+  return {
     present: {
       setDigest: wanted.setDigest,
       items: wanted.items.map(({ itemId, version, archiveSha256 }) => ({ itemId, version, archiveSha256 })),
     },
     applying: null,
-    lapsesAnnounced: [],
-  });
+  };
 }
 
 async function announceFinished(
-  trx: Transaction, plan: DeliveryPlan, locked: LockedWorkspace, outcome: Outcome, delivered: Delivered,
+  trx: Transaction, plan: DeliveryPlan, locked: LockedWorkspace, outcome: Outcome, delivered: Delivered, present: DeliveryChange,
 ): Promise<void> {
   const { workspace, delivery, decision, attempt } = plan;
   const announcer = await Announcer.open(trx, plan, locked.assetsVersion);
@@ -75,10 +77,9 @@ async function announceFinished(
   if (isNews) await announcer.outcome(outcome, delivered.kept, delivered.attempts);
   const code: Code | null = outcome.code;
   await writeDelivery(trx, workspace.workspaceId, {
-    // The fence took any staged tree away, and what it was to bring is no longer asked for.
-    staged: null,
+    ...present,
     restartDueAt: null,
-    restartRequested: null,
+    lapsesAnnounced: [],
     ...(isNews ? { announced: outcome } : {}), assetsVersion: announcer.assetsVersion, parkedCode: code,
   });
   await appendAudit(trx, [{
@@ -87,4 +88,15 @@ async function announceFinished(
     detail: { setDigest: outcome.setDigest, epoch: outcome.epoch, generation: outcome.generation, kept: delivered.kept.length },
   }]);
   await noteOutcome(trx, attempt, { outcome: outcome.kind, code });
+}
+
+/** Drift: what is present is unknown from now on, which counts as different and is mended the way any difference is (C9). */
+export async function recordDrift(database: Database, plan: DeliveryPlan, options: ResolveOptions): Promise<Step> {
+  const step = await whilePlanned(database, plan, options, 'drift', async (trx) => {
+    const { workspace, attempt, n } = plan;
+    await writeDelivery(trx, workspace.workspaceId, { present: null });
+    await noteOutcome(trx, attempt, { outcome: 'drift', code: 'MISSING_ASSETS' });
+    await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n }, 0, false);
+  });
+  return step === 'done' ? 'replan' : step;
 }

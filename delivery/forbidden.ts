@@ -17,6 +17,9 @@ export interface Lapse extends ReleaseRef {
   readonly reason: RevocationReason;
 }
 
+/** A lapse is said once for each reason: what had expired may turn out to be fraud. */
+export const lapseName = (lapse: Lapse): string => `${nameOf(lapse)} ${lapse.reason}`;
+
 export interface ForbiddenInput {
   readonly held: readonly ReleaseRef[];
   readonly catalogue: ReadonlyMap<ItemId, CatalogueEntry>;

@@ -9,6 +9,11 @@ import { whilePlanned, type Step } from './while-planned.ts';
 /** Longest life of a signed URL, in seconds: a grant is alive at most 60 s (C3). */
 const grantSecondsMax = 60;
 
+/** What a grant allows: one signed URL, made only when the object has to come from the store. */
+export interface Grant {
+  sign(): Promise<SignedObject>;
+}
+
 /**
  * Permission for one fetch of one release by one attempt. Decides again, from the source of truth and under its locks,
  * that the attempt may fetch it, and leaves an audit row (A8, C3, E2); only then is a URL signed, outside the transaction.
@@ -16,7 +21,7 @@ const grantSecondsMax = 60;
  */
 export async function grantFetch(
   deps: { readonly database: Database; readonly signer: ObjectSigner }, plan: DeliveryPlan, release: PlannedRelease, options: ResolveOptions,
-): Promise<SignedObject | Exclude<Step, 'done'>> {
+): Promise<Grant | Exclude<Step, 'done'>> {
   const { workspace, attempt } = plan;
   let now = 0;
   const step = await whilePlanned(deps.database, plan, options, 'grant', async (trx) => {
@@ -27,8 +32,12 @@ export async function grantFetch(
     }]);
   });
   if (step !== 'done') return step;
-  const { url, headers } = await deps.signer.presignGet(
-    { key: release.objectKey, versionId: release.objectVersion, etag: release.objectEtag }, { at: new Date(now), seconds: grantSecondsMax },
-  );
-  return { url, headers, ciphertextSha256: release.ciphertextSha256, ciphertextBytes: release.ciphertextBytes };
+  return {
+    sign: async () => {
+      const { url, headers } = await deps.signer.presignGet(
+        { key: release.objectKey, versionId: release.objectVersion, etag: release.objectEtag }, { at: new Date(now), seconds: grantSecondsMax },
+      );
+      return { url, headers, ciphertextSha256: release.ciphertextSha256, ciphertextBytes: release.ciphertextBytes };
+    },
+  };
 }

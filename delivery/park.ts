@@ -2,7 +2,7 @@ import type { Transaction } from '../process/database.ts';
 import { settleClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
 import { sameOutcome } from './decide.ts';
-import { nameOf, type Lapse } from './forbidden.ts';
+import { lapseName, type Lapse } from './forbidden.ts';
 import { closeAttempts, noteOutcome, writeDelivery, writeHeldItems, type DeliveryChange } from './delivery-rows.ts';
 import type { DeliveryPlan } from './resolve-template-assets.ts';
 
@@ -19,7 +19,8 @@ export async function settleParked(trx: Transaction, plan: DeliveryPlan, assetsV
   const news = newLapses(plan, decision.lapses);
   if (news.length > 0) {
     await announcer.revoked(news, 'next_boot');
-    change.lapsesAnnounced = [...delivery.lapsesAnnounced, ...news.map(nameOf)];
+    change.announced = null; // the last word is no outcome any more (I6)
+    change.lapsesAnnounced = [...delivery.lapsesAnnounced, ...news.map(lapseName)];
   }
   if (decision.outcome !== null && !sameOutcome(delivery.announced, decision.outcome)) {
     await announcer.outcome(decision.outcome, [], attempts);
@@ -38,5 +39,5 @@ export async function settleParked(trx: Transaction, plan: DeliveryPlan, assetsV
 
 /** Lapses that AssetsRevoked has not named since the last finish: each is said once. */
 export function newLapses(plan: DeliveryPlan, lapses: readonly Lapse[]): Lapse[] {
-  return lapses.filter((lapse) => !plan.delivery.lapsesAnnounced.includes(nameOf(lapse)));
+  return lapses.filter((lapse) => !plan.delivery.lapsesAnnounced.includes(lapseName(lapse)));
 }

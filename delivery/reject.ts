@@ -25,7 +25,7 @@ export async function reject(database: Database, claim: Claim, failure: Failure,
       code: failure.code, attempt: claim.attempt, causedBy: locked.workspace.eventId, detail: { kind: failure.kind, message: failure.message },
     }]);
     await writeDelivery(trx, workspaceId, { parkedCode: failure.code });
-    if (!lasting.has(failure.code)) return;
+    if (!lasting.has(failure.code) || held.n !== claim.n) return;
     const plan = await resolveTemplateAssets(trx, locked.workspace.template, locked, claim, options);
     const outcome = { ...outcomeOf(plan.workspace, plan.wanted), kind: 'rejected' as const, code: failure.code };
     if (sameOutcome(plan.delivery.announced, outcome)) return;

@@ -2,7 +2,7 @@ import { appendAudit } from '../process/audit.ts';
 import type { Database } from '../process/database.ts';
 import { deferClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
-import type { HeldSet } from './decide.ts';
+import { withRestartAsked, type HeldSet } from './decide.ts';
 import { deleteReceipts, noteOutcome, writeDelivery, writeHeldItems } from './delivery-rows.ts';
 import { nameOf, type ReleaseRef } from './forbidden.ts';
 import type { DeliveryPlan, ResolveOptions } from './resolve-template-assets.ts';
@@ -39,7 +39,8 @@ export async function finishRemoval(database: Database, plan: DeliveryPlan, remo
       staged: null,
       applying: null,
       restartDueAt: null,
-      ...(decision.asksForRestart ? { restartRequested: { epoch: workspace.epoch, setDigest: wanted.setDigest } } : {}),
+      // The last word is no outcome any more (I6).
+      ...(decision.asksForRestart && { restartRequested: withRestartAsked(delivery, workspace, wanted.setDigest), announced: null }),
       assetsVersion: announcer.assetsVersion,
     });
     await appendAudit(trx, [{

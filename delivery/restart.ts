@@ -1,8 +1,9 @@
 import type { Transaction } from '../process/database.ts';
 import { deferClaim, settleClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
+import { isRestartAsked, withRestartAsked } from './decide.ts';
 import { closeAttempts, noteOutcome, writeDelivery, type LockedWorkspace } from './delivery-rows.ts';
-import { nameOf } from './forbidden.ts';
+import { lapseName } from './forbidden.ts';
 import { newLapses } from './park.ts';
 import type { DeliveryPlan } from './resolve-template-assets.ts';
 import { recentRestarts, restartDueAt } from './restart-window.ts';
@@ -19,23 +20,25 @@ export async function settleStaged(trx: Transaction, plan: DeliveryPlan, locked:
   const news = newLapses(plan, decision.lapses);
   await announcer.revoked(news, 'restart_requested');
 
-  const dueAt = restartDueAt(locked.restarts, decision.reason, now, settleWindowMs);
-  const isDue = dueAt <= now;
-  if (isDue) await announcer.restartRequested(wanted.setDigest, decision.reason);
+  // A set that was asked for before, left and come back to is still asked for: the request is to end this epoch.
+  const isAsked = isRestartAsked(delivery, workspace, wanted.setDigest);
+  const dueAt = isAsked ? now : restartDueAt(locked.restarts, decision.reason, now, settleWindowMs);
+  const asks = !isAsked && dueAt <= now;
+  if (asks) await announcer.restartRequested(wanted.setDigest, decision.reason);
   await writeDelivery(trx, workspace.workspaceId, {
-    ...(isDue
-      ? {
-          restartRequested: { epoch: workspace.epoch, setDigest: wanted.setDigest },
-          restartDueAt: null,
-          restartsAsked: [...recentRestarts(locked.restarts, now), now].map((at) => new Date(at)),
-        }
-      : { restartDueAt: new Date(dueAt) }),
-    lapsesAnnounced: [...delivery.lapsesAnnounced, ...news.map(nameOf)],
+    ...(asks && {
+      restartRequested: withRestartAsked(delivery, workspace, wanted.setDigest),
+      restartsAsked: [...recentRestarts(locked.restarts, now), now].map((at) => new Date(at)),
+    }),
+    // The last word is no outcome any more (I6).
+    ...((asks || news.length > 0) && { announced: null }),
+    restartDueAt: dueAt > now ? new Date(dueAt) : null,
+    lapsesAnnounced: [...delivery.lapsesAnnounced, ...news.map(lapseName)],
     assetsVersion: announcer.assetsVersion,
     parkedCode: null,
   });
-  await noteOutcome(trx, attempt, { outcome: isDue ? 'restart-requested' : 'staged' });
+  await noteOutcome(trx, attempt, { outcome: asks ? 'restart-requested' : 'staged' });
   await closeAttempts(trx, workspace.workspaceId, { upTo: attempt });
-  if (isDue) await settleClaim(trx, workspace.workspaceId, attempt, n);
-  else await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n }, dueAt - now, false);
+  if (dueAt > now) await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n }, dueAt - now, false);
+  else await settleClaim(trx, workspace.workspaceId, attempt, n);
 }

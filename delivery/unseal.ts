@@ -3,11 +3,11 @@ import { expandArchive } from '../catalogue/compression.ts';
 import type { ReleaseLimits } from '../catalogue/limits.ts';
 import type { SealedRelease } from '../catalogue/lookup.ts';
 import type { ReleaseManifest } from '../catalogue/manifest.ts';
-import { verifyManifest } from '../catalogue/manifest-signature.ts';
 import { isSameContext, sealContext } from '../catalogue/seal-context.ts';
 import { sha256 } from '../catalogue/sha256.ts';
 import { checkConfig, configFile } from '../catalogue/template-config.ts';
 import { Failure } from '../process/failure.ts';
+import { verifiedManifest } from './verified-manifests.ts';
 
 /** Opens what a Sealer closed. Implemented by adapters/kms. */
 export interface Unsealer {
@@ -33,7 +33,7 @@ export interface VerifiedRelease {
  * @throws Failure subject INTEGRITY_FAILED, MANIFEST_INVALID
  */
 export function verifySignedRecord(release: SealedRelease): ReleaseManifest {
-  const manifest = verifyManifest(release.manifest, release.manifestSignature, release.signingPublicKey);
+  const manifest = verifiedManifest(release.manifest, release.manifestSignature, release.signingPublicKey);
   const same = manifest.item_id === release.itemId && manifest.kind === release.kind && manifest.seller_id === release.sellerId
     && manifest.version === release.version && manifest.archive_sha256 === release.archiveSha256 && manifest.archive_bytes === release.archiveBytes;
   if (!same) throw integrity(release, 'its signed manifest is that of another release');

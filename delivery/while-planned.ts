@@ -8,7 +8,7 @@ import { isStillPlanned, type DeliveryPlan, type ResolveOptions } from './resolv
 export type Step = 'done' | 'replan' | 'superseded';
 
 /** The transactions of an attempt that hold its plan against the truth. */
-export type PlannedStep = 'grant' | 'permit' | 'staged' | 'finish' | 'removal' | 'park';
+export type PlannedStep = 'grant' | 'permit' | 'staged' | 'finish' | 'removal' | 'park' | 'drift';
 
 /**
  * Runs `work` in a transaction in which the plan is known to be what would be planned now, with every lock taken that

@@ -4,7 +4,7 @@ import { retryDelayMs } from '../process/backoff.ts';
 import { asFailure, type Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
 import { tx } from '../process/database.ts';
-import { claim, deferClaim, type Claim } from '../process/pending.ts';
+import { claim, deferClaim, renewClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { runAttempt, type DeliveryDeps } from './attempt.ts';
 import { wakeNextPage } from './fan-out.ts';
@@ -22,6 +22,8 @@ export interface WorkerOptions {
 /** Poll delays in milliseconds: soon after work, and at rest. */
 const busyPollMs = 15;
 const idlePollMs = 100;
+/** Longest time between two looks for pages of woken workspaces, which are seldom there. */
+const fanOutEveryMs = 100;
 
 /**
  * Claims due workspaces and delivers to them until the signal aborts; then lets the running attempts end. A fault of ours
@@ -34,9 +36,10 @@ export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Pro
   fault.promise.catch(() => undefined); // awaited in the race below, and again at the end
   let isUnwell = false;
   let lastWorkAt = 0;
+  const claimDue = createClaiming(deps, options);
 
   while (!signal.aborted) {
-    const claims = await claimDue(deps, options, running.size).catch((error: unknown) => {
+    const claims = await claimDue(running.size).catch((error: unknown) => {
       const failure = asFailure(error);
       if (failure.kind !== 'dependency') throw error;
       if (!isUnwell) log.warn({ code: failure.code, cure: failure.cure }, `deliveries wait: ${failure.message}`);
@@ -50,26 +53,34 @@ export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Pro
     for (const claimed of claims ?? []) {
       passStep('claim:committed', claimed.attempt);
       lastWorkAt = performance.now();
-      const attempt = deliver(deps, claimed, log).catch((error: unknown) => { fault.reject(error); }).finally(() => { running.delete(attempt); });
+      const attempt = deliver(deps, claimed, options.leaseMs, log).catch((error: unknown) => { fault.reject(error); }).finally(() => { running.delete(attempt); });
       running.add(attempt);
     }
     const isIdle = performance.now() - lastWorkAt > 2_000;
     const pause = delay(isIdle || claims === undefined ? idlePollMs : busyPollMs, undefined, { signal }).catch(() => undefined);
-    await Promise.race([fault.promise, running.size < options.atOnce ? pause : Promise.race(running)]);
+    await Promise.race([fault.promise, pause]);
   }
   await Promise.race([fault.promise, Promise.all(running)]);
 }
 
-/** Pages of woken workspaces first, so that their rows are there to be claimed. */
-async function claimDue(deps: DeliveryDeps, { atOnce, leaseMs }: WorkerOptions, running: number): Promise<Claim[]> {
-  await wakeNextPage(deps.database);
-  return await claim(deps.database, atOnce - running, leaseMs);
+/** Deliveries beyond `atOnce` that only what has to go at once may use: it waits for no fetch of others (C13). */
+const urgentSlots = 2;
+
+/** Claims what is due, pages of woken workspaces first, so that their rows are there; page after page while there are any. */
+function createClaiming({ database }: DeliveryDeps, { atOnce, leaseMs }: WorkerOptions): (running: number) => Promise<Claim[]> {
+  let nextLookAt = 0;
+  return async (running) => {
+    if (performance.now() >= nextLookAt && !(await wakeNextPage(database))) nextLookAt = performance.now() + fanOutEveryMs;
+    if (running < atOnce) return await claim(database, atOnce - running, leaseMs);
+    return running < atOnce + urgentSlots ? await claim(database, atOnce + urgentSlots - running, leaseMs, ['urgent']) : [];
+  };
 }
 
-/** One claim to its end. Rejects only for a fault of ours. */
-export async function deliver(deps: DeliveryDeps, claimed: Claim, log: Logger): Promise<void> {
+/** One claim to its end, its lease renewed for as long as that takes. Rejects only for a fault of ours. */
+export async function deliver(deps: DeliveryDeps, claimed: Claim, leaseMs: number, log: Logger): Promise<void> {
   const startedAt = performance.now();
   const about = { workspace: claimed.workspaceId, attempt: claimed.attempt };
+  const renewal = setInterval(() => { void renewQuietly(deps, claimed, leaseMs, log); }, leaseMs / 3);
   try {
     const plan = await runAttempt(deps, claimed);
     log.debug({ ...about, act: plan?.decision.act, ms: Math.round(performance.now() - startedAt) }, 'attempt ended');
@@ -78,6 +89,17 @@ export async function deliver(deps: DeliveryDeps, claimed: Claim, log: Logger): 
     log.info({ ...about, code: failure.code, cure: failure.cure }, `attempt failed: ${failure.message}`);
     await settleFailed(deps, claimed, failure);
     if (failure.kind === 'fault') throw error;
+  } finally {
+    clearInterval(renewal);
+  }
+}
+
+/** A renewal that fails is tried again with the next tick; at worst the lease runs out, and the successor fences (I24). */
+async function renewQuietly(deps: DeliveryDeps, claimed: Claim, leaseMs: number, log: Logger): Promise<void> {
+  try {
+    await renewClaim(deps.database, claimed, leaseMs);
+  } catch (error) {
+    log.debug({ workspace: claimed.workspaceId, attempt: claimed.attempt, error: asFailure(error).message }, 'the lease was not renewed');
   }
 }
 

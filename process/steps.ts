@@ -15,6 +15,7 @@ export const stepNames = [
   'staged:commit', 'staged:committed',
   'removal:commit', 'removal:committed',
   'park:commit', 'park:committed',
+  'drift:commit', 'drift:committed',
   'settle', 'close:commit', 'close:committed',
 ] as const;
 

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 
 import { publishMarketplace, type MarketplaceReport, type MarketplaceRequest, type PluginOutcome } from '../../catalogue/publish/marketplace.ts';
-import { connectionsAsEnvironment } from '../../stack/connections.ts';
 import { waybill } from '../support/command-line.ts';
 import { makeRepository, type Content, type GitFolder } from '../support/git-folder.ts';
 import { openPublisher, type Publisher } from '../support/publisher.ts';
@@ -11,11 +10,7 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 let publisher: Publisher;
 beforeAll(async () => {
   publisher = await openPublisher();
-  const environment: Record<string, string> = {
-    ...connectionsAsEnvironment(inject('stack')), WAYBILL_DATABASE_URL: publisher.isolated.databaseUrl, WAYBILL_DATABASE_SCHEMA: 'public',
-    WAYBILL_S3_BUCKET: publisher.isolated.bucket, WAYBILL_STATE_DIR: '/nowhere/at/all',
-  };
-  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
+  for (const [name, value] of Object.entries(publisher.environment)) vi.stubEnv(name, value);
 });
 afterAll(async () => {
   vi.unstubAllEnvs();

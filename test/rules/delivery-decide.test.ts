@@ -81,7 +81,7 @@ describe('a workspace that is online', () => {
 
   test('I25: is asked once per epoch and set', () => {
     const staged = { ...heldSet([other]), attempt: 9 };
-    const asked = { ...holding([item]), announced, staged, restartRequested: { epoch: 2, setDigest: staged.setDigest } };
+    const asked = { ...holding([item]), announced, staged, restartRequested: { epoch: 2, setDigests: [staged.setDigest] } };
     expect(decideDelivery(online, delivery(asked), wanted([other]))).toMatchObject({ act: 'park', discards: false });
     expect(decideDelivery(workspace({ status: 'online', epoch: 3 }), delivery(asked), wanted([other])).act).toBe('ask');
     expect(decideDelivery(online, delivery({ ...asked, staged: null }), wanted([other])).act).toBe('stage');

@@ -17,6 +17,7 @@ import { defaultLimits } from '../../catalogue/limits.ts';
 import { publishRelease, type PublishDeps } from '../../catalogue/publish/publish.ts';
 import { createSeller } from '../../catalogue/publish/seller.ts';
 import { runAttempt, type DeliveryDeps } from '../../delivery/attempt.ts';
+import { CiphertextCache } from '../../delivery/sources/ciphertext-cache.ts';
 import { deliver } from '../../delivery/worker.ts';
 import { wakeNextPage } from '../../delivery/fan-out.ts';
 import { foldRecords } from '../../delivery/fold-records.ts';
@@ -82,6 +83,7 @@ export class DeliveryWorld {
     for (const seller of ['platform', 'acme']) await createSeller(database, createSellerKeys(kms), parseSellerId(seller));
     const world: DeliveryWorld = new DeliveryWorld(isolated, database, {
       database, volumes, signer: store, unsealer: createUnsealer(kms), limits: defaultLimits, budget: new ByteBudget(64 * 1024 * 1024),
+      ciphertexts: new CiphertextCache(0), // tests change what lies in the store
       fetcher: { get: async (request) => { world.fetches += 1; return await fetcher.get(request); } },
       volumeOf: (workspaceId) => join(folder, 'volumes', workspaceId),
       options: { thirdPartySellers: false, settleWindowMs: 0 },
@@ -165,7 +167,7 @@ export class DeliveryWorld {
       const claimed = (await this.claim()) ?? (await this.#claimUnwell());
       if (claimed === undefined) return claims;
       if (claims > 20) throw new Error('the workspaces never come to rest');
-      await deliver(deps, claimed, silentLogger);
+      await deliver(deps, claimed, 60_000, silentLogger);
     }
   }
 

@@ -18,12 +18,14 @@ import { unsealRelease } from '../../delivery/unseal.ts';
 import { openDatabase } from '../../process/database.ts';
 import { migrate } from '../../process/migrate.ts';
 import { parseItemId, parseSellerId, parseVersion } from '../../schemas/ids.ts';
-import { isolate, type Isolated } from './isolated.ts';
+import { connectionsAsEnvironment } from '../../stack/connections.ts';
+import { isolate } from './isolated.ts';
 
 /** A catalogue of its own on real services, with sellers `platform` and `acme`. */
 export interface Publisher extends AsyncDisposable {
   readonly deps: PublishDeps;
-  readonly isolated: Isolated;
+  /** What commands need to work on the same. */
+  readonly environment: Readonly<Record<string, string>>;
   /** What a delivery gets of a release: path → content, `x ` before that of an executable. */
   deliver(item: string, version: string): Promise<Record<string, string>>;
   /** Rows of what publishing writes, to see that nothing was. */
@@ -48,7 +50,11 @@ export async function openPublisher(): Promise<Publisher> {
     source: createGitRepository({ timeoutMs: 60_000, resolveHost: createHostResolver([]) }),
   };
   return {
-    deps, isolated,
+    deps,
+    environment: {
+      ...connectionsAsEnvironment(inject('stack')), WAYBILL_DATABASE_URL: isolated.databaseUrl, WAYBILL_DATABASE_SCHEMA: 'public',
+      WAYBILL_S3_BUCKET: isolated.bucket, WAYBILL_STATE_DIR: '/nowhere/at/all',
+    },
     async deliver(item, version) {
       const [release] = await loadSealedReleases(database, [{ itemId: parseItemId(item), version: parseVersion(version) }]);
       if (release === undefined) throw new Error(`${item} ${version} is not in the catalogue`);

@@ -30,16 +30,26 @@ export interface WakeRaces {
  */
 export async function raceWakes(database: Database, item: string, rounds: number, start: typeof startAttempt = startAttempt): Promise<WakeRaces> {
   const workspaces: string[] = [];
+  const claimed = new Map<string, PromiseWithResolvers<void>>();
   let events = 0;
   const end = new AbortController();
   const workers = Array.from({ length: 3 }, async () => {
     while (!end.signal.aborted) {
-      const [claimed] = await claim(database, 1, 3_600_000);
-      if (claimed === undefined) await delay(1);
-      else await start(database, claimed, options);
+      const [one] = await claim(database, 1, 3_600_000);
+      if (one === undefined) {
+        await delay(1);
+        continue;
+      }
+      claimed.get(one.workspaceId)?.resolve();
+      await start(database, one, options);
     }
   });
   const soon = async (): Promise<void> => { await delay(Math.random() * 4); };
+  /** Shortly before, while or after the attempt that has just claimed the workspace reads the entitlements. */
+  const whenClaimed = async (workspace: string): Promise<void> => {
+    await claimed.get(workspace)?.promise;
+    await delay(2 ** (Math.random() * 6.5));
+  };
   const buy = async (org: string, purchase: string, version: number, revoked = false): Promise<void> => {
     events += 1;
     const line = {
@@ -59,12 +69,13 @@ export async function raceWakes(database: Database, item: string, rounds: number
   const round = async (number: number): Promise<void> => {
     const [org, workspace] = [randomUUID(), randomUUID()];
     workspaces.push(workspace);
+    claimed.set(workspace, Promise.withResolvers<void>());
     if (number % 3 === 1) {
       await Promise.all([soon().then(async () => { await record(org, workspace); }), soon().then(async () => { await buy(org, 'p-1', 1); })]);
       return;
     }
     await record(org, workspace);
-    await soon();
+    await whenClaimed(workspace);
     if (number % 3 === 0) {
       await buy(org, 'p-1', 1);
       return;
@@ -73,7 +84,7 @@ export async function raceWakes(database: Database, item: string, rounds: number
     await Promise.all([soon().then(async () => { await buy(org, 'p-1', 2, true); }), soon().then(async () => { await buy(org, 'p-2', 1); })]);
   };
   let next = 0;
-  await Promise.all(Array.from({ length: 6 }, async () => {
+  await Promise.all(Array.from({ length: 8 }, async () => {
     while (next < rounds) await round(next++);
   }));
   await untilNothingDue(database);
@@ -85,7 +96,7 @@ export async function raceWakes(database: Database, item: string, rounds: number
   );
   const { rows: [seen] } = await database.raw<{ rows: { parked: number; direct: number }[] }>(
     `select count(*) filter (where parked)::int as parked, count(*) filter (where not parked)::int as direct
-     from (select bool_or(outcome = 'parked') as parked from attempts where workspace_id = any(?::uuid[]) group by workspace_id) a`, [workspaces],
+     from (select coalesce(bool_or(outcome = 'parked'), false) as parked from attempts where workspace_id = any(?::uuid[]) group by workspace_id) a`, [workspaces],
   );
   return { rounds: workspaces.length, parkedFirst: seen?.parked ?? 0, boughtFirst: seen?.direct ?? 0, lost: lost.map((row) => row.workspace_id), events };
 }

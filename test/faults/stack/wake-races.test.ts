@@ -20,7 +20,7 @@ afterAll(async () => {
 
 test('of thousands of interleavings of park, record and purchase none loses the wake (C12)', async () => {
   const startedAt = performance.now();
-  const races = await raceWakes(database, 'seo', 3_000);
+  const races = await raceWakes(database, 'seo', 2_000);
   recordFigures('wake-races', {
     about: 'wake races', events: races.events, faults: { 'parked before the purchase': races.parkedFirst, 'bought before the attempt': races.boughtFirst },
     kept: { lost: races.lost.length, of: races.rounds }, seconds: (performance.now() - startedAt) / 1000,
