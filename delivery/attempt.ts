@@ -1,4 +1,5 @@
 import { appendAudit } from '../process/audit.ts';
+import { retryDelayMs } from '../process/backoff.ts';
 import { tx } from '../process/database.ts';
 import { asFailure, Failure } from '../process/failure.ts';
 import { deferClaim, settleClaim, type Claim } from '../process/pending.ts';
@@ -53,6 +54,8 @@ class Attempt {
   #receipts: Receipts = { files: [], directories: [] };
   #record: AsideRecord | null = null;
   #isFenced = false;
+  /** A file of the user stands where an identity file has to be. */
+  #isConflict = false;
 
   /** Reads the files of the plan, and with them verifies the manifests: may throw INTEGRITY_FAILED. */
   constructor(deps: DeliveryDeps, plan: DeliveryPlan, tries: number) {
@@ -73,7 +76,10 @@ class Attempt {
       return;
     }
     const adopted = await this.#fence(inspection);
-    if (adopted === 'superseded') return;
+    if (adopted === 'superseded') {
+      await this.#settle('superseded');
+      return;
+    }
     switch (plan.decision.act) {
       case 'park':
         await this.#settle(await finishParked(database, plan, this.#tries, options));
@@ -167,6 +173,7 @@ class Attempt {
     if (odd !== undefined) {
       throw new Failure('subject', 'MISSING_ASSETS', `The probe found ${odd.path} ${odd.state} right after it was delivered: somebody changed it meanwhile`);
     }
+    this.#isConflict = decision.outcome.kind === 'ready' && filesOf(plan).some((file) => file.identity && kept.includes(file.path));
     await this.#settle(await finish(database, plan, { kept, edited: kept.filter((path) => receipts.has(path)), directories: applied.directories, attempts: this.#tries }, options));
   }
 
@@ -232,14 +239,18 @@ class Attempt {
   }
 
   /**
-   * The folder of this attempt is put in order and the attempt closed; a superseded one has no folder any more. Earlier
+   * The folder of this attempt is put in order and the attempt closed; a superseded one has no folder any more, and is tried
+   * again when the claim is still its own. Earlier
    * releases of items that are still wanted may be held: their copies wait for the next fence, which rescues what a late
    * writer did to them; all other copies go now (I9).
    */
   async #settle(step: Step): Promise<void> {
-    if (step === 'superseded') return;
+    if (step === 'superseded') {
+      await this.#tryAgainLater();
+      return;
+    }
     const { database, volumes } = this.#deps;
-    const { attempt, decision, wanted, workspace: { workspaceId } } = this.#plan;
+    const { attempt, decision, n, wanted, workspace: { workspaceId } } = this.#plan;
     const items = new Set(wanted.items.map((item) => item.itemId));
     const held = this.#receipts.files.filter((receipt) => items.has(receipt.itemId));
     const mayHold = step === 'done' && decision.act !== 'remove' ? [...this.#wanted, ...held].map((file) => file.sha256) : [];
@@ -248,10 +259,13 @@ class Attempt {
     await tx(database, async (trx) => {
       await closeAttempts(trx, workspaceId, { upTo: attempt });
       // Only now: a crash before this leaves the row, and the next claim puts the folder in order.
-      if (step === 'done' && (decision.act === 'boot' || decision.act === 'confirm')) await settleClaim(trx, workspaceId, attempt, this.#plan.n);
+      const isFinished = step === 'done' && (decision.act === 'boot' || decision.act === 'confirm');
+      if (isFinished && !this.#isConflict) await settleClaim(trx, workspaceId, attempt, n);
       passStep('close:commit', attempt);
     });
     passStep('close:committed', attempt);
+    // A boot that waits for the user to move a file away is looked at again: nothing else would say that it is gone (C9).
+    if (step === 'done' && this.#isConflict) await this.#tryAgainLater();
   }
 
   /** The volume has seen higher numbers than the database gives: it was restored to an earlier point (I26). */
@@ -261,6 +275,13 @@ class Attempt {
       throw new Failure('subject', 'UNSUPPORTED_VOLUME', `The volume has a folder .waybill/attempts/${highest}, which no attempt made: remove it`);
     }
     await this.#tryAgainNow();
+  }
+
+  /** With backoff. Does nothing when a later attempt has taken the claim over. */
+  async #tryAgainLater(): Promise<void> {
+    const { attempt, n, workspace: { workspaceId } } = this.#plan;
+    const delayMs = retryDelayMs(this.#tries, Math.random());
+    await tx(this.#deps.database, async (trx) => { await deferClaim(trx, { workspaceId, attempt, n }, delayMs, true); });
   }
 
   async #tryAgainNow(): Promise<void> {

@@ -43,6 +43,8 @@ export interface DeliveryState {
   readonly announced: Outcome | null;
   /** The sets for which a restart of this epoch was asked: once each (I25). */
   readonly restartRequested: { readonly epoch: number; readonly setDigests: readonly Sha256[] } | null;
+  /** The epoch in which something was removed at once while no agent ran that could be asked to restart (C13). */
+  readonly restartOwed: number | null;
   /** Lapses that AssetsRevoked has named since the last finish, as item@version. */
   readonly lapsesAnnounced: readonly string[];
   /** An earlier attempt ended without settling its folder: plaintext may lie there (I9). */
@@ -143,6 +145,9 @@ function decideOnline(
   workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet,
   parked: (told?: { outcome?: Outcome; lapses?: readonly Lapse[] }) => Decision,
 ): Decision {
+  if (delivery.restartOwed === workspace.epoch && !isRestartAsked(delivery, workspace, wanted.setDigest)) {
+    return { act: 'ask', reason: 'revoked', lapses: [] };
+  }
   const known = knownPresent(delivery);
   const outcome = outcomeOf(workspace, wanted);
   if (known?.setDigest === wanted.setDigest && outcome.kind === 'ready') {

@@ -24,6 +24,7 @@ interface DeliveryRow {
   announced: Outcome | null;
   restart_requested: DeliveryState['restartRequested'];
   lapses_announced: string[];
+  restart_owed: number | null;
   restart_due_at: Date | null;
   restarts_asked: Date[];
   held: { itemId: ItemId; version: Version }[];
@@ -52,7 +53,7 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
   await trx.raw('select 1 from workspace_records where workspace_id = ? for share', [workspaceId]);
   const { rows: [row] } = await trx.raw<{ rows: (DeliveryRow & RecordRow)[] }>(
     `select d.attempt, d.assets_version, d.present, d.staged, d.applying, d.announced, d.restart_requested, d.lapses_announced,
-       d.restart_due_at, d.restarts_asked,
+       d.restart_owed, d.restart_due_at, d.restarts_asked,
        r.workspace_id, r.org_id, r.runtime, r.template, r.plugins, r.status, r.delivery_mode, r.epoch, r.generation, r.event_id,
        (select coalesce(jsonb_agg(jsonb_build_object('itemId', item_id, 'version', version) order by item_id, version), '[]')
         from (select distinct item_id, version from receipts where workspace_id = d.workspace_id) held) as held,
@@ -68,7 +69,7 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
     },
     delivery: {
       present: row.present, staged: row.staged, applying: row.applying, announced: row.announced,
-      restartRequested: row.restart_requested, lapsesAnnounced: row.lapses_announced, residue: row.residue,
+      restartRequested: row.restart_requested, restartOwed: row.restart_owed, lapsesAnnounced: row.lapses_announced, residue: row.residue,
       held: row.held,
     },
     currentAttempt: row.attempt,
@@ -90,6 +91,7 @@ export interface DeliveryChange {
   announced?: Outcome | null;
   restartRequested?: DeliveryState['restartRequested'];
   lapsesAnnounced?: readonly string[];
+  restartOwed?: number | null;
   restartDueAt?: Date | null;
   restartsAsked?: readonly Date[];
   assetsVersion?: number;
@@ -98,7 +100,7 @@ export interface DeliveryChange {
 
 const columns: Readonly<Record<keyof DeliveryChange, string>> = {
   present: 'present', staged: 'staged', applying: 'applying', announced: 'announced', restartRequested: 'restart_requested',
-  lapsesAnnounced: 'lapses_announced', restartDueAt: 'restart_due_at', restartsAsked: 'restarts_asked', assetsVersion: 'assets_version', parkedCode: 'parked_code',
+  lapsesAnnounced: 'lapses_announced', restartOwed: 'restart_owed', restartDueAt: 'restart_due_at', restartsAsked: 'restarts_asked', assetsVersion: 'assets_version', parkedCode: 'parked_code',
 };
 const asJson = new Set<string>(['present', 'staged', 'applying', 'announced', 'restartRequested']);
 

@@ -39,6 +39,8 @@ export async function finishRemoval(database: Database, plan: DeliveryPlan, remo
       staged: null,
       applying: null,
       restartDueAt: null,
+      // Nobody runs that could be asked now: asked when the workspace goes online in this epoch.
+      ...(!decision.asksForRestart && decision.lapses.length > 0 && { restartOwed: workspace.epoch }),
       // The last word is no outcome any more (I6).
       ...(decision.asksForRestart && { restartRequested: withRestartAsked(delivery, workspace, wanted.setDigest), announced: null }),
       assetsVersion: announcer.assetsVersion,

@@ -28,6 +28,7 @@ export async function settleStaged(trx: Transaction, plan: DeliveryPlan, locked:
   await writeDelivery(trx, workspace.workspaceId, {
     ...(asks && {
       restartRequested: withRestartAsked(delivery, workspace, wanted.setDigest),
+      restartOwed: null,
       restartsAsked: [...recentRestarts(locked.restarts, now), now].map((at) => new Date(at)),
     }),
     // The last word is no outcome any more (I6).
@@ -39,6 +40,7 @@ export async function settleStaged(trx: Transaction, plan: DeliveryPlan, locked:
   });
   await noteOutcome(trx, attempt, { outcome: asks ? 'restart-requested' : 'staged' });
   await closeAttempts(trx, workspace.workspaceId, { upTo: attempt });
-  if (dueAt > now) await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n }, dueAt - now, false);
+  // A restart that was owed says nothing about what else is to be done.
+  if (dueAt > now || delivery.restartOwed !== null) await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n }, Math.max(0, dueAt - now), false);
   else await settleClaim(trx, workspace.workspaceId, attempt, n);
 }

@@ -16,6 +16,8 @@ create table deliveries (
   announced jsonb,
   -- The last restart that was asked for: epoch and set digest (I25).
   restart_requested jsonb,
+  -- The epoch in which something was removed at once while no agent could be asked to restart (C13).
+  restart_owed bigint,
   -- When the settle window of a staged change ends; null: nothing is staged that has yet to be asked for.
   restart_due_at timestamptz,
   -- Restarts asked for in the last hour, for the cap.

@@ -278,6 +278,11 @@ describe('an immediate removal', () => {
     expect(said.map(({ type }) => type)).toEqual(status === 'online' ? ['AssetsRevoked', 'RestartRequested', 'AssetsRejected'] : ['AssetsRevoked']);
     await world.settle();
     expect(await world.said(workspace)).toHaveLength(said.length + 1);
+    if (status === 'paused') {
+      await world.record(workspace, { status: 'online' });
+      await world.settle();
+      expect((await world.said(workspace)).slice(said.length + 1).map(({ type }) => type)).toEqual(['RestartRequested', 'AssetsRejected']);
+    }
   });
 
   test('C11: purges what a removed workspace holds and leaves its own files', async () => {
@@ -369,9 +374,10 @@ describe('files of the user', () => {
     expect(await world.said(workspace)).toMatchObject([{ type: 'AssetsRejected', body: { code: 'CONFLICT', item_id: 'seo-agent' } }]);
     expect(readFileSync(join(world.volume(workspace), 'configs/system-prompt.md'), 'utf8')).toBe('my own prompt');
     rmSync(join(world.volume(workspace), 'configs/system-prompt.md'));
-    await world.record(workspace, { boot: true });
+    // Looked at again by itself (C9); here without waiting for the backoff.
+    expect(await world.database<{ workspace_id: string; at: Date }>('pending').where({ workspace_id: workspace }).update({ at: new Date(0) })).toBe(1);
     await world.settle();
-    expect((await world.said(workspace)).at(-1)).toMatchObject({ type: 'AssetsReady', body: { epoch: 2 } });
+    expect((await world.said(workspace)).at(-1)).toMatchObject({ type: 'AssetsReady', body: { epoch: 1 } });
   });
 
   test('C8: a deletion counts as absent: the file is delivered again', async () => {

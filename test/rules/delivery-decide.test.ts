@@ -27,7 +27,7 @@ const heldSet = (items: readonly WantedItem[]): HeldSet => ({ setDigest: setDige
 
 function delivery(change: Partial<DeliveryState> = {}): DeliveryState {
   return {
-    present: heldSet([]), staged: null, applying: null, announced: null, restartRequested: null, lapsesAnnounced: [], residue: false, held: [],
+    present: heldSet([]), staged: null, applying: null, announced: null, restartRequested: null, restartOwed: null, lapsesAnnounced: [], residue: false, held: [],
     ...change,
   };
 }
@@ -129,6 +129,13 @@ describe('what is forbidden', () => {
     expect(decideDelivery(workspace({ status }), delivery(holding([item])), gone, [malware])).toMatchObject({
       act: 'remove', lapses: [malware], asksForRestart: status === 'online',
     });
+  });
+
+  test('C13, I25: owes the agent a restart when it went before the agent ran', () => {
+    const owed = { ...holding([other]), restartOwed: 2, announced: outcomeOf(online, wanted([other])) };
+    expect(decideDelivery(online, delivery(owed), wanted([other]))).toMatchObject({ act: 'ask', reason: 'revoked' });
+    expect(decideDelivery(online, delivery({ ...owed, restartRequested: { epoch: 2, setDigests: [setDigest([other])] } }), wanted([other])).act).toBe('park');
+    expect(decideDelivery(workspace({ status: 'online', epoch: 3 }), delivery(owed), wanted([other])).act).not.toBe('ask');
   });
 
   test('C13: goes with the boot that is waiting', () => {
