@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -42,10 +42,7 @@ export interface DeliveriesWorld {
   /** Resolves when nothing is due and every attempt has ended. Fails when a workspace is not ready then. */
   settled(workspaces: readonly string[]): Promise<void>;
   makeVolume(workspace: string): void;
-  /**
-   * Waits until everything is on disk, so that no candidate pays for what another left to write. Volumes stay until the
-   * end: ext4 does not reuse an inode for a minute after it was freed, and looks at all of those for each new file.
-   */
+  /** Waits until everything is on disk, so that no candidate pays for what another left to write. Volumes stay until the end. */
   syncVolumes(): void;
   close(): Promise<void>;
 }
@@ -56,6 +53,7 @@ export async function openDeliveriesWorld(say: (line: string) => void): Promise<
   const resources = new AsyncDisposableStack();
   resources.defer(async () => { await stack.stop(); });
   try {
+    await inodesForgotten(stateDir, say);
     const id = randomBytes(4).toString('hex');
     const { databaseUrl } = stack.connections;
     const root = resources.use(wireDatabase({ databaseUrl, databaseSchema: 'public' }, 'bench', 1));
@@ -64,7 +62,10 @@ export async function openDeliveriesWorld(say: (line: string) => void): Promise<
     const own = new URL(databaseUrl);
     own.pathname = `/bench_${id}`;
     const folder = mkdtempSync(join(stateDir, 'run-'));
-    resources.defer(() => { rmSync(folder, { recursive: true, force: true }); });
+    resources.defer(() => {
+      rmSync(folder, { recursive: true, force: true });
+      writeFileSync(join(stateDir, removedFile), '');
+    });
     mkdirSync(join(folder, 'volumes'));
     const config = readConfig(settings, {
       ...connectionsAsEnvironment(stack.connections), WAYBILL_DATABASE_URL: own.href, WAYBILL_DATABASE_SCHEMA: 'waybill', WAYBILL_TOPIC_PREFIX: `bench-${id}.`,
@@ -90,6 +91,19 @@ export async function openDeliveriesWorld(say: (line: string) => void): Promise<
     await resources.disposeAsync();
     throw error;
   }
+}
+
+/** Written when the volumes of a run were removed. */
+const removedFile = 'removed';
+const rememberedMs = 60_000;
+
+/** ext4 does not reuse an inode for a minute after it was freed, and passes all of those by for each new file: a run right after another would be half as fast. */
+async function inodesForgotten(stateDir: string, say: (line: string) => void): Promise<void> {
+  const removedAt = statSync(join(stateDir, removedFile), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const waitMs = removedAt + rememberedMs - Date.now();
+  if (waitMs <= 0) return;
+  say(`the volumes of the last run were removed just now: waiting ${Math.ceil(waitMs / 1000)} s`);
+  await delay(waitMs);
 }
 
 /** Text as a skill has it, so that it compresses about as well: hex digits, half of whose bits are redundant. */

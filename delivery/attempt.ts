@@ -63,7 +63,8 @@ class Attempt {
     this.#plan = plan;
     this.#tries = tries;
     this.#volume = deps.volumeOf(plan.workspace.workspaceId);
-    this.#wanted = filesOf(plan);
+    // No more of each than the file work reads: it is copied to a volume thread with every call.
+    this.#wanted = filesOf(plan).map(({ path, sha256, size, executable }) => ({ path, sha256, size, executable }));
   }
 
   async run(): Promise<void> {

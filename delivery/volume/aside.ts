@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Directory, VolumeContext } from './directory.ts';
 import type { AsideEntry, AsideRecord } from './volume-work.ts';
 
@@ -44,5 +44,5 @@ export function isOurs(context: VolumeContext, directory: Directory, name: strin
 
 /** The name of a path's file in `tree/`: flat, so that no folder of the tree has to be walked, and from the path alone. */
 export function treeName(path: string): string {
-  return createHash('sha256').update(path).digest('hex');
+  return hash('sha256', path, 'hex');
 }

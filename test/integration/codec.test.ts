@@ -83,7 +83,7 @@ function privately(): RegistryAdmin {
   };
 }
 
-describe('registering', () => {
+describe('registering (A2)', () => {
   test('guards every subject with BACKWARD_TRANSITIVE, adds every schema, and changes nothing the second time', async () => {
     const mine = privately();
     const first = await registerSchemas({ registry: mine });

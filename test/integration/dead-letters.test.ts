@@ -60,7 +60,7 @@ const poisons: [string, () => Promise<Message>][] = [
   ['EVENT_TOO_LARGE', async () => await record(purchase(), (value) => Buffer.concat([value, Buffer.alloc(256 * 1024)]))],
 ];
 
-describe('I17: a poison message', () => {
+describe('E4, I17: a poison message', () => {
   test.each(poisons)('%s is put away with its bytes, headers, code and reason, and delays nothing, not even its own key', async (code, make) => {
     const { value } = await make();
     const key = code === 'KEY_MISMATCH' ? 'somebody/else' : keyOf(purchase());

@@ -266,7 +266,7 @@ describe('approving and channels', () => {
   });
 });
 
-describe('what is refused, before anything is written', () => {
+describe('what is refused, before anything is written (B1, B2)', () => {
   const cases: Record<string, [code: string, edit: Partial<PublishRequest>]> = {
     'a branch name as pin': ['PIN_UNMERGED', { commit: 'main' }],
     'a tag as pin': ['PIN_UNMERGED', { commit: 'v1.0.0' }],

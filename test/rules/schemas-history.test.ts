@@ -38,7 +38,7 @@ describe.each(types)('golden bytes of %s', (type) => {
   });
 });
 
-describe('a change that the log does not survive is refused without a server', () => {
+describe('A2: a change that the log does not survive is refused without a server', () => {
   const schema = readSchema('Purchase');
   const older = readReleases('Purchase');
   const withFields = (fields: readonly AvroField[]): AvroRecord => ({ ...schema, fields });
