@@ -79,7 +79,7 @@ export function wireDatabase(config: Needs<'database'>, name: string, max: numbe
   return Object.assign(opened, { [Symbol.asyncDispose]: async () => { await opened.destroy(); } });
 }
 
-function wireCodec(config: Config<(typeof registry)[number]>, ofDatabase: Database): Codec {
+export function wireCodec(config: Config<(typeof registry)[number]>, ofDatabase: Database): Codec {
   const { registryUrl, registryTimeoutMs } = config;
   return createCodec({ registry: createRegistry({ url: registryUrl, timeoutMs: registryTimeoutMs }), known: createKnownSchemas(ofDatabase, registryUrl) });
 }

@@ -1,7 +1,8 @@
 import { listDeadLetters, showDeadLetter, type DeadLetter } from '../consumers/dead-letters.ts';
+import { discardDeadLetter, redriveDeadLetter } from '../consumers/redrive.ts';
 import { Failure } from '../process/failure.ts';
 import { codes, isCode } from '../schemas/codes.ts';
-import { settingsOf, wireDatabase } from '../wire.ts';
+import { settingsOf, wireCodec, wireDatabase } from '../wire.ts';
 import { command, group } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
 import { parseLimit } from './limit.ts';
@@ -48,6 +49,37 @@ const show = command({
   },
 });
 
+const redrive = command({
+  usage: 'redrive <id>',
+  summary: 'Apply a dead letter after what refused it was mended',
+  examples: [['dead-letters redrive 7 --reason "schema registered"', 'decoded and folded as it would be now; an older version than what stands changes nothing']],
+  options: (yargs) => yargs
+    .positional('id', { type: 'number', demandOption: true, describe: 'Its number in the list' })
+    .option('reason', { type: 'string', demandOption: true, describe: 'Why, for the audit' }),
+  run: async ({ id, reason }, { output }) => {
+    const config = readSettings(settingsOf.schemas);
+    await using own = wireDatabase(config, 'dead-letters', 2);
+    const redriven = await redriveDeadLetter({ database: own, codec: wireCodec(config, own) }, id, reason);
+    output.result(redriven, () => (redriven.status === 'redriven' ? `dead letter ${String(id)} is applied` : `dead letter ${String(id)} is closed: what stands is as new or newer`));
+    return exitCodes.ok;
+  },
+});
+
+const discard = command({
+  usage: 'discard <id>',
+  summary: 'Give a dead letter up',
+  examples: [['dead-letters discard 7 --reason "test data"', 'it leaves the list of open ones; its bytes are kept']],
+  options: (yargs) => yargs
+    .positional('id', { type: 'number', demandOption: true, describe: 'Its number in the list' })
+    .option('reason', { type: 'string', demandOption: true, describe: 'Why, for the audit' }),
+  run: async ({ id, reason }, { output }) => {
+    await using own = wireDatabase(readSettings(settingsOf.database), 'dead-letters', 1);
+    await discardDeadLetter(own, id, reason);
+    output.result({ id, status: 'discarded' }, () => `dead letter ${String(id)} is discarded`);
+    return exitCodes.ok;
+  },
+});
+
 /** Bytes of a value that are shown to a person; the rest is in the JSON. */
 const shownBytes = 512;
 
@@ -73,4 +105,4 @@ function hexDump(bytes: Buffer): string[] {
   });
 }
 
-export const deadLettersCommands = group('dead-letters', 'Records that could not be read', [list, show]);
+export const deadLettersCommands = group('dead-letters', 'Records that could not be read', [list, show, redrive, discard]);
