@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { join } from 'node:path';
 
 import { createGitRepository } from './adapters/git/git-repository.ts';
@@ -33,6 +34,7 @@ import type { Runnable } from './process/lifecycle.ts';
 import type { Logger } from './process/log.ts';
 import type { CatalogueLookup } from './producers/check-items.ts';
 import type { ReadAssetsOptions } from './producers/client.ts';
+import { createNudge, type Nudge } from './producers/nudge.ts';
 import { runRelay } from './producers/relay.ts';
 import { createCodec, type Codec } from './schemas/codec.ts';
 import { createKnownSchemas } from './schemas/known-schemas.ts';
@@ -101,6 +103,27 @@ export const wireEntitlements = (config: Needs<'entitlements'>, log: Logger): Wi
 
 export const wireWorkspaces = (config: Needs<'workspaces'>, log: Logger): Wired => wireConsumer(workspacesConsumer, config, log);
 
+/** What roles of this process say right after a commit: a consumer settled a batch, an attempt passed a step. */
+const committedChannels = ['waybill:consumer:batch', 'waybill:step'] as const;
+
+/**
+ * Runs a role that polls, nudged when another role of the same process has committed: that is sooner than its next look.
+ * Between processes only the polls are left, so nothing depends on it.
+ */
+async function whileNudged(run: (nudge: Nudge) => Promise<void>): Promise<void> {
+  const nudge = createNudge();
+  const onCommitted = (message: unknown): void => {
+    const step = typeof message === 'object' && message !== null && 'name' in message ? message.name : ':committed';
+    if (typeof step === 'string' && step.endsWith(':committed')) nudge.nudge();
+  };
+  for (const name of committedChannels) subscribe(name, onCommitted);
+  try {
+    await run(nudge);
+  } finally {
+    for (const name of committedChannels) unsubscribe(name, onCommitted);
+  }
+}
+
 /** The relay of one outbox: the pipeline's own, or a producer's when `config` names its database. */
 export function wireRelay(config: Needs<'relay'>, log: Logger, name = 'relay'): Wired {
   const own = wireDatabase(config, name);
@@ -108,7 +131,8 @@ export function wireRelay(config: Needs<'relay'>, log: Logger, name = 'relay'): 
   return {
     name,
     run: async (signal) => {
-      await runRelay({ database: own, codec: wireCodec(config, own), kafka: client, topicPrefix: config.topicPrefix, log, signal });
+      const codec = wireCodec(config, own);
+      await whileNudged(async (nudge) => { await runRelay({ database: own, codec, kafka: client, topicPrefix: config.topicPrefix, log, signal, nudge }); });
     },
     [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };

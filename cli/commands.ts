@@ -1,3 +1,4 @@
+import { catalogueCommands } from './catalogue.ts';
 import { channelCommands } from './channel.ts';
 import type { Mountable } from './command.ts';
 import { deadLettersCommands } from './dead-letters.ts';
@@ -26,6 +27,7 @@ export const commands: readonly Mountable[] = [
   publishCommand,
   releaseCommands,
   channelCommands,
+  catalogueCommands,
   triggerCommands,
   explainCommand,
   deliveriesCommands,

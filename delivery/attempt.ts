@@ -24,9 +24,6 @@ export interface DeliveryDeps extends BuildDeps {
   readonly options: StartOptions;
 }
 
-/** Known digests of earlier baselines per path; catalogued with the adoption of existing workspaces (C8). */
-const noBaselines: DigestsByPath = new Map();
-
 /**
  * One attempt, step by step (2-architecture): start → fence → survey → fetch, unseal, build → permit → apply → probe →
  * finish, or, while the workspace is online, → staged. Every step but the file work is a short transaction; no network
@@ -213,7 +210,7 @@ class Attempt {
     const { database, options, volumes } = this.#deps;
     const { attempt } = this.#plan;
     const { directories } = this.#receipts;
-    const record = planApply({ attempt, wanted, receipts, known: noBaselines, survey, directories, denied });
+    const record = planApply({ attempt, wanted, receipts, known: this.#plan.known, survey, directories, denied });
     const permitted = await permit(database, this.#plan, record, options);
     if (permitted !== 'done') return permitted;
     this.#record = record;
@@ -229,7 +226,7 @@ class Attempt {
   async #survey(wanted: readonly WantedFile[], receipts: DigestsByPath, denied: readonly string[]): Promise<Survey> {
     const { directories } = this.#receipts;
     passStep('survey', this.#plan.attempt);
-    return await this.#deps.volumes.survey({ volume: this.#volume, wanted, receipts, known: noBaselines, directories, denied });
+    return await this.#deps.volumes.survey({ volume: this.#volume, wanted, receipts, known: this.#plan.known, directories, denied });
   }
 
   /** Reads every file of the set as a boot would (C9). Out: those that are not the wanted ones. */

@@ -1,3 +1,4 @@
+import { loadBaseline } from '../catalogue/baselines.ts';
 import { loadCatalogue, loadSealedReleases, type SealedRelease } from '../catalogue/lookup.ts';
 import type { ReleaseManifest } from '../catalogue/manifest.ts';
 import { targetPath } from '../catalogue/target-path.ts';
@@ -5,12 +6,12 @@ import { readEntitlements } from '../entitlements/read-entitlements.ts';
 import type { Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
 import { lockItems, lockOrgItems } from '../process/locks.ts';
-import type { ItemId } from '../schemas/ids.ts';
+import type { ItemId, RuntimeId } from '../schemas/ids.ts';
 import { findRuntime } from '../schemas/runtimes.ts';
 import { decideDelivery, type Decision, type DeliveryState, type WorkspaceState } from './decide.ts';
 import type { LockedWorkspace, Receipt } from './delivery-rows.ts';
 import { forbiddenReleases } from './forbidden.ts';
-import type { WantedFile } from './volume/volume-work.ts';
+import type { DigestsByPath, WantedFile } from './volume/volume-work.ts';
 import { verifySignedRecord } from './unseal.ts';
 import { wantedSet, type WantedSet } from './wanted-set.ts';
 
@@ -49,6 +50,8 @@ export interface DeliveryPlan {
    * verifies the signatures, so it belongs outside a transaction and may throw INTEGRITY_FAILED.
    */
   readonly releases: readonly PlannedRelease[];
+  /** What the platform wrote before waybill existed, by path on the volume: counts as ours (C8). */
+  readonly known: DigestsByPath;
 }
 
 export interface ResolveOptions {
@@ -70,7 +73,7 @@ export async function resolveTemplateAssets(
   const sealed = needsFiles ? await loadSealedReleases(trx, wanted.items) : [];
   let releases: readonly PlannedRelease[] | undefined;
   return {
-    attempt: claim.attempt, n: claim.n, workspace, delivery, wanted, decision,
+    attempt: claim.attempt, n: claim.n, workspace, delivery, wanted, decision, known: needsFiles ? await loadKnown(trx, workspace.runtime) : new Map(),
     get releases() {
       releases ??= sealed.map((release) => planRelease(workspace, release));
       return releases;
@@ -109,6 +112,14 @@ async function decideLocked(
   });
   const forbidden = forbiddenReleases({ held: delivery.held, catalogue, entitlements });
   return { wanted, decision: decideDelivery(workspace, delivery, wanted, forbidden) };
+}
+
+/** The baseline of a runtime at its places on the volume. */
+async function loadKnown(trx: Transaction, runtimeId: RuntimeId): Promise<DigestsByPath> {
+  const root = findRuntime(runtimeId)?.configRoot;
+  if (root === undefined) return new Map();
+  const byPath = Map.groupBy(await loadBaseline(trx, runtimeId), (file) => `${root}/${file.path}`);
+  return new Map([...byPath].map(([path, files]) => [path, files.map((file) => file.sha256)]));
 }
 
 /** A sealed release with its files at their places on this workspace's volume. */

@@ -1,11 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { retryDelayMs } from '../process/backoff.ts';
 import { asFailure, type Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
 import { tx } from '../process/database.ts';
 import { claim, deferClaim, renewClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
+import { createNudge, type Nudge } from '../producers/nudge.ts';
 import { runAttempt, type DeliveryDeps } from './attempt.ts';
 import { wakeNextPage } from './fan-out.ts';
 import { reject } from './reject.ts';
@@ -17,6 +16,8 @@ export interface WorkerOptions {
   readonly leaseMs: number;
   readonly signal: AbortSignal;
   readonly log: Logger;
+  /** Nudged after a commit that may have woken workspaces, the worker looks at once. */
+  readonly nudge?: Nudge;
 }
 
 /** Poll delays in milliseconds: soon after work, and at rest. */
@@ -30,7 +31,7 @@ const fanOutEveryMs = 100;
  * rejects, so that the process stops and a supervisor starts it anew; every other failure makes its row due again.
  */
 export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Promise<void> {
-  const { signal, log } = options;
+  const { signal, log, nudge = createNudge() } = options;
   const running = new Set<Promise<void>>();
   const fault = Promise.withResolvers<never>();
   fault.promise.catch(() => undefined); // awaited in the race below, and again at the end
@@ -53,12 +54,14 @@ export async function runWorker(deps: DeliveryDeps, options: WorkerOptions): Pro
     for (const claimed of claims ?? []) {
       passStep('claim:committed', claimed.attempt);
       lastWorkAt = performance.now();
-      const attempt = deliver(deps, claimed, options.leaseMs, log).catch((error: unknown) => { fault.reject(error); }).finally(() => { running.delete(attempt); });
+      const attempt = deliver(deps, claimed, options.leaseMs, log).catch((error: unknown) => { fault.reject(error); }).finally(() => {
+        running.delete(attempt);
+        nudge.nudge(); // its place is free
+      });
       running.add(attempt);
     }
     const isIdle = performance.now() - lastWorkAt > 2_000;
-    const pause = delay(isIdle || claims === undefined ? idlePollMs : busyPollMs, undefined, { signal }).catch(() => undefined);
-    await Promise.race([fault.promise, pause]);
+    await Promise.race([fault.promise, nudge.wait(isIdle || claims === undefined ? idlePollMs : busyPollMs, signal)]);
   }
   await Promise.race([fault.promise, Promise.all(running)]);
 }

@@ -3,8 +3,11 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { recordBaseline } from '../../catalogue/baselines.ts';
+import { sha256 } from '../../catalogue/sha256.ts';
+import { parseRuntimeId } from '../../schemas/ids.ts';
 import { sweepPage } from '../../delivery/sweep.ts';
-import { DeliveryWorld } from '../support/delivery-world.ts';
+import { DeliveryWorld, writeFiles } from '../support/delivery-world.ts';
 
 const skill = (name: string): string => `---\nname: ${name}\ndescription: What it is for.\n---\n`;
 const seo1 = { 'system-prompt.md': 'You improve search rankings.\n', 'config.yaml': 'temperature: 0.2\n', 'skills/audit/SKILL.md': skill('audit') };
@@ -378,6 +381,27 @@ describe('files of the user', () => {
     expect(await world.database<{ workspace_id: string; at: Date }>('pending').where({ workspace_id: workspace }).update({ at: new Date(0) })).toBe(1);
     await world.settle();
     expect((await world.said(workspace)).at(-1)).toMatchObject({ type: 'AssetsReady', body: { epoch: 1 } });
+  });
+
+  test('C8: do not include what the platform wrote before: it is adopted and replaced, an edited copy is kept', async () => {
+    const runtime = parseRuntimeId('claude-code');
+    const before = { 'system-prompt.md': 'The prompt of the old image.\n', 'config.yaml': 'temperature: 1\n', 'CLAUDE.md': 'old notes\n', 'MEMORY.md': 'remember\n' };
+    const files = Object.entries(before).map(([path, text]) => ({ path, sha256: sha256(text) }));
+    expect(await recordBaseline(world.database, { runtime, files, reason: 'test' })).toMatchObject({ recorded: 3, refused: [{ path: 'MEMORY.md' }] });
+
+    const adopted = randomUUID();
+    writeFiles(world.volume(adopted), { ...under('configs', before), 'configs/.auth_token': 'token' });
+    await world.record(adopted, { template: 'seo-agent' });
+    await world.settle();
+    expect(world.files(adopted)).toEqual({ ...under('configs', { ...before, ...seo1 }), 'configs/.auth_token': 'token' });
+    expect((await world.said(adopted)).map(({ type }) => type)).toEqual(['AssetsReady']);
+
+    const edited = randomUUID();
+    writeFiles(world.volume(edited), under('configs', { ...before, 'system-prompt.md': 'My own prompt.\n' }));
+    await world.record(edited, { template: 'seo-agent' });
+    await world.settle();
+    expect(world.files(edited)['configs/system-prompt.md']).toBe('My own prompt.\n');
+    expect(await world.said(edited)).toMatchObject([{ type: 'AssetsRejected', body: { code: 'CONFLICT' } }]);
   });
 
   test('C8: a deletion counts as absent: the file is delivered again', async () => {

@@ -1,0 +1,44 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+
+import { recordBaseline, type BaselineFile } from '../catalogue/baselines.ts';
+import { sha256 } from '../catalogue/sha256.ts';
+import { Failure } from '../process/failure.ts';
+import { runtimeIds, parseKnownRuntime } from '../schemas/runtimes.ts';
+import { settingsOf, wireDatabase } from '../wire.ts';
+import { command, group } from './command.ts';
+import { exitCodes } from './exit-codes.ts';
+import { readSettings } from './settings.ts';
+
+const baseline = command({
+  usage: 'baseline',
+  summary: 'Record what the platform wrote into config roots before waybill existed',
+  examples: [['catalogue baseline --runtime claude-code --dir ./image/configs --reason "image 2026-10"', 'files like these count as ours in existing workspaces: a delivery replaces them']],
+  options: (yargs) => yargs
+    .option('runtime', { choices: runtimeIds, demandOption: true, describe: 'Whose config root it is' })
+    .option('dir', { type: 'string', demandOption: true, describe: 'A config root exactly as the platform leaves it, without a file of a user' })
+    .option('reason', { type: 'string', demandOption: true, describe: 'Kept in the audit' }),
+  run: async ({ runtime, dir, reason }, { output }) => {
+    const files = await readFiles(dir);
+    await using own = wireDatabase(readSettings(settingsOf.database), 'catalogue', 1);
+    const done = await recordBaseline(own, { runtime: parseKnownRuntime(runtime), files, reason });
+    output.result({ runtime, ...done }, ({ recorded, known, refused }) => [
+      `${String(recorded)} files are recorded as the platform's own for ${runtime}, ${String(known)} were already`,
+      ...refused.map((fault) => `left out: ${JSON.stringify(fault.path)}, ${fault.reason}`),
+    ].join('\n'));
+    return done.refused.length > 0 ? exitCodes.partial : exitCodes.ok;
+  },
+});
+
+/** Regular files only: a link is no file of the platform's. */
+async function readFiles(dir: string): Promise<BaselineFile[]> {
+  try {
+    const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    return await Promise.all(files.map(async (file) => ({ path: relative(dir, file).split(sep).join('/'), sha256: sha256(await readFile(file)) })));
+  } catch (error) {
+    throw new Failure('input', 'NOT_FOUND', `The folder ${dir} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+export const catalogueCommands = group('catalogue', 'What the catalogue knows beside releases', [baseline]);
