@@ -1,4 +1,3 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { join } from 'node:path';
 
 import { createGitRepository } from './adapters/git/git-repository.ts';
@@ -20,7 +19,7 @@ import type { PublishDeps } from './catalogue/publish/publish.ts';
 import type { SellerKeys } from './catalogue/publish/seller.ts';
 import { entitlementsConsumer } from './consumers/entitlements.ts';
 import { runConsumer } from './consumers/run-consumer.ts';
-import type { ConsumerDefinition } from './consumers/settle.ts';
+import { batchChannel, type ConsumerDefinition } from './consumers/settle.ts';
 import { workspacesConsumer } from './consumers/workspaces.ts';
 import { runSweep } from './delivery/sweep.ts';
 import { CiphertextCache } from './delivery/sources/ciphertext-cache.ts';
@@ -32,6 +31,7 @@ import { openDatabase, type Database } from './process/database.ts';
 import { Failure } from './process/failure.ts';
 import type { Runnable } from './process/lifecycle.ts';
 import type { Logger } from './process/log.ts';
+import { stepChannel, type PassedStep, type StepName } from './process/steps.ts';
 import type { CatalogueLookup } from './producers/check-items.ts';
 import type { ReadAssetsOptions } from './producers/client.ts';
 import { createNudge, type Nudge } from './producers/nudge.ts';
@@ -103,24 +103,24 @@ export const wireEntitlements = (config: Needs<'entitlements'>, log: Logger): Wi
 
 export const wireWorkspaces = (config: Needs<'workspaces'>, log: Logger): Wired => wireConsumer(workspacesConsumer, config, log);
 
-/** What roles of this process say right after a commit: a consumer settled a batch, an attempt passed a step. */
-const committedChannels = ['waybill:consumer:batch', 'waybill:step'] as const;
+/** Steps of an attempt after which something may stand in the outbox. */
+const announcing: ReadonlySet<StepName> = new Set(['staged:committed', 'finish:committed', 'removal:committed', 'park:committed']);
 
 /**
- * Runs a role that polls, nudged when another role of the same process has committed: that is sooner than its next look.
- * Between processes only the polls are left, so nothing depends on it.
+ * Runs a role that polls, nudged when a consumer of the same process has settled a batch, or an attempt has passed one of
+ * `steps`: sooner than its next look. Between processes the polls alone are left, so nothing depends on it.
  */
-async function whileNudged(run: (nudge: Nudge) => Promise<void>): Promise<void> {
+async function whileNudged(steps: ReadonlySet<StepName>, run: (nudge: Nudge) => Promise<void>): Promise<void> {
   const nudge = createNudge();
-  const onCommitted = (message: unknown): void => {
-    const step = typeof message === 'object' && message !== null && 'name' in message ? message.name : ':committed';
-    if (typeof step === 'string' && step.endsWith(':committed')) nudge.nudge();
-  };
-  for (const name of committedChannels) subscribe(name, onCommitted);
+  const onBatch = (): void => { nudge.nudge(); };
+  const onStep = (step: unknown): void => { if (steps.has((step as PassedStep).name)) nudge.nudge(); }; // its only publisher sends these
+  batchChannel.subscribe(onBatch);
+  stepChannel.subscribe(onStep);
   try {
     await run(nudge);
   } finally {
-    for (const name of committedChannels) unsubscribe(name, onCommitted);
+    batchChannel.unsubscribe(onBatch);
+    stepChannel.unsubscribe(onStep);
   }
 }
 
@@ -132,7 +132,7 @@ export function wireRelay(config: Needs<'relay'>, log: Logger, name = 'relay'): 
     name,
     run: async (signal) => {
       const codec = wireCodec(config, own);
-      await whileNudged(async (nudge) => { await runRelay({ database: own, codec, kafka: client, topicPrefix: config.topicPrefix, log, signal, nudge }); });
+      await whileNudged(announcing, async (nudge) => { await runRelay({ database: own, codec, kafka: client, topicPrefix: config.topicPrefix, log, signal, nudge }); });
     },
     [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };
@@ -178,13 +178,15 @@ export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired 
   return {
     name: 'deliveries',
     run: async (signal) => {
-      await runWorker({
+      const deps = {
         database: own, signer, fetcher, volumes, unsealer: createUnsealer(client), limits: limitsOf(config),
-        volumeOf: (workspaceId) => join(config.volumesRoot, workspaceId),
+        volumeOf: (workspaceId: string) => join(config.volumesRoot, workspaceId),
         budget: new ByteBudget(config.inFlightBytesMax),
         ciphertexts: new CiphertextCache(config.ciphertextCacheBytesMax),
         options: { thirdPartySellers: config.thirdPartySellers === 'on', settleWindowMs: config.settleWindowMs },
-      }, { atOnce: config.deliveriesAtOnce, leaseMs: config.leaseMs, signal, log });
+      };
+      const { deliveriesAtOnce: atOnce, leaseMs } = config;
+      await whileNudged(new Set(), async (nudge) => { await runWorker(deps, { atOnce, leaseMs, signal, log, nudge }); });
     },
     [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
   };

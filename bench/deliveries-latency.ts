@@ -20,8 +20,8 @@ export interface Latency {
 
 /** The whole pipeline in one process, as `waybill run` runs it, with the relay of a control plane and a reader of its own. */
 export interface Pipeline {
-  /** Workspaces one after the other. */
-  oneByOne(count: number): Promise<Latency>;
+  /** Workspaces one after the other, so many milliseconds of silence between them. */
+  oneByOne(count: number, silenceMs: number): Promise<Latency>;
   /** Workspaces at a steady rate, whether the earlier ones are ready or not. */
   steady(count: number, perSecond: number): Promise<Latency>;
   close(): Promise<void>;
@@ -79,11 +79,11 @@ export async function openPipeline(world: DeliveriesWorld): Promise<Pipeline> {
     };
   };
   return {
-    async oneByOne(count) {
+    async oneByOne(count, silenceMs) {
       const all: Awaited<ReturnType<typeof bring>>[] = [];
       for (let n = 0; n < count; n += 1) {
         all.push(await bring());
-        await delay(50);
+        await delay(silenceMs);
       }
       return await judge(all);
     },

@@ -28,9 +28,9 @@ export interface PassedStep {
   readonly detail: string;
 }
 
-const steps = channel('waybill:step');
+export const stepChannel = channel('waybill:step');
 
 /** Says that a step is reached. Subscribers run inside it: a process that one of them kills does nothing after it. */
 export function passStep(name: StepName, detail: string | number): void {
-  if (steps.hasSubscribers) steps.publish({ name, detail: String(detail) } satisfies PassedStep);
+  if (stepChannel.hasSubscribers) stepChannel.publish({ name, detail: String(detail) } satisfies PassedStep);
 }

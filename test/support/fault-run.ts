@@ -51,6 +51,11 @@ export async function untilRest(one: Case, role: RoleProcess, deadlineMs = 30_00
   }
 }
 
+/** The last steps come after the last commit, so a workspace at rest may still have its process die. */
+async function diesSoon(role: RoleProcess): Promise<boolean> {
+  return await Promise.race([role.ended.then(() => true), delay(500, false)]);
+}
+
 /** The lease of a dead or frozen worker runs out now instead of later. */
 export async function expireLeases(world: DeliveryWorld): Promise<void> {
   await world.database.raw(`update pending set lease_until = '-infinity' where lease_until > clock_timestamp()`);
@@ -100,7 +105,7 @@ export async function runScenario(world: DeliveryWorld, scenario: Scenario, opti
         await world.settle();
       } else {
         const before = traces.flat().length;
-        if (await untilRest(one, role) === 'dead') {
+        if (await untilRest(one, role) === 'dead' || (strikes && await diesSoon(role))) {
           if (!strikes || await role.ended !== fault.signal) throw new Error(`the role ended (${role.end() ?? ''}) by itself:\n${role.said()}`);
           struck = true;
           await tryBoot(`after the death at ${fault.step}`);

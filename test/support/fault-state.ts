@@ -12,7 +12,7 @@ export async function stateOf({ world, workspace, org }: Case): Promise<Record<s
   const rows = async (sql: string, of = workspace): Promise<unknown[]> => (await world.database.raw<{ rows: unknown[] }>(sql, [of])).rows;
   const said = await world.said(workspace);
   return {
-    lines: await rows('select item_id, purchase_id, entitlement_version, revoked, policy, reason from entitlement_lines where org_id = ? order by 1, 2', org),
+    lines: await rows('select item_id, purchase_id, revoked, policy, reason from entitlement_lines where org_id = ? order by 1, 2', org),
     record: await rows('select runtime, template, plugins, status, epoch, generation, record_version, removed from workspace_records where workspace_id = ?'),
     delivery: await rows(
       `select present, staged - 'attempt' as staged, applying, announced, restart_requested, restart_due_at, lapses_announced, parked_code

@@ -14,6 +14,8 @@ export interface FreezeStory {
   readonly begins: (one: Case) => Promise<void>;
   readonly meanwhile: (one: Case) => Promise<void>;
   readonly gone: readonly ('seo' | 'seo-next' | 'voice')[];
+  /** Once AssetsReady was said before it, `gone` goes at the next boot only. */
+  readonly staysUntilBoot?: boolean;
 }
 
 export interface FreezeRun {
@@ -49,6 +51,8 @@ export async function freezeAt(
     const frozenAt = role.said().length;
     // It may be frozen in the middle of a transaction, which a server ends after a while.
     await endIdleTransactions(world);
+    // What was announced before may stay until the next boot (revocation table).
+    const wasReady = (await world.said(one.workspace)).some(({ type }) => type === 'AssetsReady');
     await story.meanwhile(one);
     await expireLeases(world);
     await world.settle();
@@ -60,7 +64,7 @@ export async function freezeAt(
     const thawed = await stateOf(one);
     const faults = Object.keys(settled).filter((part) => JSON.stringify(settled[part]) !== JSON.stringify(thawed[part]))
       .map((part) => `${part}: ${JSON.stringify(thawed[part])} instead of ${JSON.stringify(settled[part])}`);
-    const plaintext = (await Promise.all(story.gone.map(async (item) => await plaintextOf(one, item, [role.said()])))).flat();
+    const plaintext = (await Promise.all((wasReady && story.staysUntilBoot === true ? [] : story.gone).map(async (item) => await plaintextOf(one, item, [role.said()])))).flat();
     await role.kill();
     await world.settle();
     world.org = one.org;

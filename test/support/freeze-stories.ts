@@ -17,6 +17,7 @@ export const freezeStories = {
     begins: scenarios.boot.events[0],
     meanwhile: async ({ world }) => { await world.line('seo', 'refund'); },
     gone: ['seo'],
+    staysUntilBoot: true,
   },
   'an upgrade at boot that is taken back meanwhile, beside a file of the user': {
     name: 'take back',
