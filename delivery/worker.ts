@@ -1,10 +1,10 @@
 import { retryDelayMs } from '../process/backoff.ts';
 import { asFailure, type Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
+import { createNudge, type Nudge } from '../process/nudge.ts';
 import { tx } from '../process/database.ts';
 import { claim, deferClaim, renewClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
-import { createNudge, type Nudge } from '../producers/nudge.ts';
 import { runAttempt, type DeliveryDeps } from './attempt.ts';
 import { wakeNextPage } from './fan-out.ts';
 import { reject } from './reject.ts';

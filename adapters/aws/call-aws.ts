@@ -94,7 +94,8 @@ const credentialNames = new Set([
 function asServiceFailure(what: string, error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  if (networkCodes.has(code) || unreachableNames.has(error.name)) {
+  // HPE_…: what came back is no HTTP, so nothing is known of what was asked.
+  if (networkCodes.has(code) || code.startsWith('HPE_') || unreachableNames.has(error.name)) {
     return new Failure('dependency', 'UNAVAILABLE', `${what}: ${code === '' ? error.message : code}`, { cause: error });
   }
   const status = statusOf(error);

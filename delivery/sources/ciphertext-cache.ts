@@ -27,7 +27,8 @@ export class CiphertextCache {
       this.#kept.set(digest, kept);
       return kept;
     }
-    const others = await this.#underWay.get(digest)?.catch(() => undefined);
+    const underWay = this.#underWay.get(digest);
+    const others = underWay && await underWay.catch(() => undefined);
     if (others !== undefined) return others;
     const own = fetch();
     this.#underWay.set(digest, own);

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { Failure } from '../../process/failure.ts';
 import { batchBytesMax, encodeRows } from '../../producers/encode-row.ts';
 import { createNewestSeen } from '../../producers/newest-seen.ts';
-import { createNudge } from '../../producers/nudge.ts';
+import { createNudge } from '../../process/nudge.ts';
 import type { OutboxRow } from '../../producers/outbox-rows.ts';
 import { partitionOfKey } from '../../producers/partition-of-key.ts';
 import { createCodec } from '../../schemas/codec.ts';

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 export interface Break {
   readonly file: string;
   /** Found exactly once, or the control is out of date. */
-  readonly find: string | RegExp;
+  readonly find: string;
   readonly replace: string;
 }
 
@@ -23,7 +23,7 @@ export function breakBuild(breaks: readonly Break[]): { readonly root: string; r
   for (const { file, find, replace } of breaks) {
     const before = readFileSync(join(root, file), 'utf8');
     const places = before.split(find).length - 1;
-    if (places !== 1) throw new Error(`${file} has ${places} places that look like ${String(find)}: bring the control up to date`);
+    if (places !== 1) throw new Error(`${file} has ${places} places that look like ${find}: bring the control up to date`);
     writeFileSync(join(root, file), before.replace(find, replace));
   }
   return { root, remove: () => { rmSync(root, { recursive: true, force: true }); } };

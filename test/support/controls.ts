@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import type { startAttempt } from '../../delivery/start.ts';
 import type { Break } from './broken-build.ts';
 import type { DeliveryWorld } from './delivery-world.ts';
-import { scenarios, type Scenario } from './fault-scenarios.ts';
-import { freezeAt } from './freeze-run.ts';
+import { openCase, scenarios, type Scenario } from './fault-scenarios.ts';
+import { boot } from './fault-state.ts';
+import { attemptEnded, freezeAt } from './freeze-run.ts';
 import { freezeStories } from './freeze-stories.ts';
 import { injectAt, injections } from './inject-run.ts';
 import { faultsOf, killAt, newTally } from './kill-points.ts';
 import { runScenario, type ScenarioRun } from './fault-run.ts';
+import { startRole } from './role-process.ts';
 import { raceWakes } from './wake-races.ts';
 
 /** A check of the harness: what it finds wrong with the build at `root`. Sound: nothing. */
@@ -30,12 +32,22 @@ const frozen = (story: keyof typeof freezeStories, step: string, nth: number): C
 const injected = (name: keyof typeof injections, step: string, nth: number): Check => async (world, root) =>
   (await injectAt(world, injections[name], step, nth, { root })).faults;
 
-/** The user empties an identity file between apply and probe: whatever is said then, it is not that the set is there. */
-const spoiledBeforeProbe: Check = async (world, root) => (await injectAt(world, {
-  happens: async ({ workspace }) => { await Promise.resolve(truncateSync(join(world.volume(workspace), 'configs/system-prompt.md'), 3)); },
-  forbids: null,
-  holds: {},
-}, 'probe', 1, { root })).faults.filter((fault) => fault.startsWith('boot at rest'));
+/** The user cuts an identity file short between apply and probe: whatever is said then, it is not that the set is there. */
+const spoiledBeforeProbe: Check = async (world, root) => {
+  const one = await openCase(world);
+  const role = startRole(world, { fault: { step: 'probe', nth: 1, signal: 'SIGSTOP' }, root });
+  try {
+    await world.record(one.workspace, { template: 'seo', plugins: ['voice'] });
+    await role.stopped();
+    truncateSync(join(world.volume(one.workspace), 'configs/system-prompt.md'), 3);
+    const from = role.said().length;
+    role.signal('SIGCONT');
+    await attemptEnded(role, from);
+    return await boot(one) ?? [];
+  } finally {
+    await role.kill();
+  }
+};
 
 const raced: Check = async (world, root) => {
   const { startAttempt: start } = await import(join(root, 'delivery/start.ts')) as { startAttempt: typeof startAttempt }; // the same module, from that build
@@ -66,7 +78,7 @@ export const controls: readonly Control[] = [
       { file: 'delivery/while-planned.ts', find: "if (locked === undefined || claim === undefined || locked.currentAttempt !== plan.attempt) return 'superseded';", replace: "if (locked === undefined) return 'superseded';" },
       { file: 'delivery/resolve-template-assets.ts', find: 'current.currentAttempt !== plan.attempt || ', replace: '' },
     ],
-    check: frozen('an upgrade at boot that is taken back meanwhile, beside a file of the user', 'permit:commit', 1),
+    check: frozen('a boot that only takes longer than its lease', 'probe', 1),
   },
   {
     name: 'ready is said before apply',
@@ -98,7 +110,11 @@ export const controls: readonly Control[] = [
   },
   {
     name: 'a file of ours is whatever stands at its path',
-    breaks: [{ file: 'delivery/volume/apply.ts', find: "const ours = typeof here === 'object' && entry.ours.includes(here.sha256);", replace: "const ours = typeof here === 'object';" }, { file: 'delivery/volume/aside.ts', find: /entry\.ours\.includes\([^)]*\)/u, replace: 'true' }],
+    breaks: [
+      { file: 'delivery/volume/apply.ts', find: "const ours = typeof here === 'object' && entry.ours.includes(here.sha256);", replace: "const ours = typeof here === 'object';" },
+      { file: 'delivery/volume/aside.ts', find: 'entry.ours.includes(found.sha256)', replace: 'true' },
+      { file: 'delivery/volume/survey.ts', find: "if (typeof digest === 'object' && [...(input.receipts", replace: "if (typeof digest === 'object') return 'ours';\n  if (typeof digest === 'object' && [...(input.receipts" },
+    ],
     check: uninterrupted(scenarios.upgrade),
   },
   {

@@ -70,8 +70,9 @@ export class DeliveryWorld {
     this.#close = close;
   }
 
-  static async open(): Promise<DeliveryWorld> {
-    const isolated = await isolate();
+  /** `server`: the URL of a PostgreSQL other than that of the run's stack. */
+  static async open(server?: string): Promise<DeliveryWorld> {
+    const isolated = await isolate(server);
     const { s3, kms: kmsSettings } = inject('stack');
     const folder = realpathSync(mkdtempSync(join(tmpdir(), 'waybill-world-')));
     const database = openDatabase(isolated.databaseUrl);
@@ -137,6 +138,11 @@ export class DeliveryWorld {
     };
     const event = revoked === undefined ? parseEvent('Purchase', content) : parseEvent('Revoke', { ...content, ended_at: Date.now(), reason: revoked });
     await tx(this.database, async (trx) => { await applyEntitlementBatch(trx, [event]); });
+  }
+
+  /** An empty volume for a workspace whose records come from elsewhere. */
+  adopt(workspaceId: string): void {
+    mkdirSync(this.volume(workspaceId), { recursive: true });
   }
 
   /** Changes the record of a workspace as the control plane would, and folds it. A new workspace has a new volume. */

@@ -46,7 +46,7 @@ export async function untilRest(one: Case, role: RoleProcess, deadlineMs = 30_00
   for (;;) {
     if (role.end() !== undefined) return 'dead';
     if (await isAtRest(one)) return 'rest';
-    if (Date.now() > deadline) throw new Error(`the workspace did not come to rest within ${deadlineMs} ms:\n${role.said()}`);
+    if (Date.now() > deadline) throw new Error(`the workspace did not come to rest within ${deadlineMs} ms:\n${role.said().slice(-2_000)}`);
     await delay(10);
   }
 }
@@ -106,7 +106,7 @@ export async function runScenario(world: DeliveryWorld, scenario: Scenario, opti
       } else {
         const before = traces.flat().length;
         if (await untilRest(one, role) === 'dead' || (strikes && await diesSoon(role))) {
-          if (!strikes || await role.ended !== fault.signal) throw new Error(`the role ended (${role.end() ?? ''}) by itself:\n${role.said()}`);
+          if (!strikes || await role.ended !== fault.signal) throw new Error(`the role ended (${role.end() ?? ''}) by itself:\n${role.said().slice(-2_000)}`);
           struck = true;
           await tryBoot(`after the death at ${fault.step}`);
           await expireLeases(world);

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { DeliveryWorld } from './delivery-world.ts';
-import { endIdleTransactions, expireLeases } from './fault-run.ts';
+import { endIdleTransactions, expireLeases, untilRest } from './fault-run.ts';
 import { openCase, type Case } from './fault-scenarios.ts';
 import { boot, plaintextOf, stateOf } from './fault-state.ts';
 import { startRole, type RoleProcess } from './role-process.ts';
@@ -29,7 +29,7 @@ export async function attemptEnded(role: RoleProcess, from: number): Promise<voi
   const deadline = Date.now() + 20_000;
   while (!/attempt (?:ended|failed)|cannot go on|deliveries wait/u.test(role.said().slice(from))) {
     if (role.end() !== undefined) return;
-    if (Date.now() > deadline) throw new Error(`the thawed worker did not end its attempt:\n${role.said()}`);
+    if (Date.now() > deadline) throw new Error(`the thawed worker did not end its attempt:\n${role.said().slice(-2_000)}`);
     await delay(5);
   }
 }
@@ -55,7 +55,17 @@ export async function freezeAt(
     const wasReady = (await world.said(one.workspace)).some(({ type }) => type === 'AssetsReady');
     await story.meanwhile(one);
     await expireLeases(world);
-    await world.settle();
+    if (options.root === undefined) {
+      await world.settle();
+    } else {
+      // Of the same build as the zombie.
+      const successor = startRole(world, { root: options.root });
+      try {
+        await untilRest(one, successor);
+      } finally {
+        await successor.kill();
+      }
+    }
     const settled = await stateOf(one);
     const started = await boot(one);
     role.signal('SIGCONT');

@@ -4,6 +4,7 @@ import { scenarios, userFile, userWrites } from './fault-scenarios.ts';
 const nothing = async (): Promise<void> => await Promise.resolve();
 
 export const freezeStories = {
+  'a boot that only takes longer than its lease': { name: 'late', prepare: nothing, begins: scenarios.boot.events[0], meanwhile: nothing, gone: [] },
   'a boot whose template changes meanwhile': {
     name: 'change',
     prepare: nothing,

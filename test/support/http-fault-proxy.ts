@@ -7,10 +7,11 @@ import type { AddressInfo } from 'node:net';
  * - refuse: the connection ends without an answer.
  * - stall: the headers and half of the body, and then nothing.
  * - truncate: the headers and half of the body, and then the connection ends.
+ * - garble: bytes that are no HTTP.
  * - answer: this answer instead of the service's.
  */
 export type HttpFault =
-  | { readonly kind: 'pass' | 'refuse' | 'stall' | 'truncate' }
+  | { readonly kind: 'pass' | 'refuse' | 'garble' | 'stall' | 'truncate' }
   | { readonly kind: 'answer'; readonly status: number; readonly body: string };
 
 /** A hop in front of a real HTTP service that hands on paths and headers as they are, so that signatures stay good. */
@@ -34,6 +35,10 @@ export async function startHttpFaultProxy(target: string): Promise<HttpFaultProx
       incoming.socket.destroy();
       return;
     }
+    if (current.kind === 'garble') {
+      incoming.socket.end('HTTP/1.1 two hundred\r\n\r\n');
+      return;
+    }
     if (current.kind === 'answer') {
       incoming.resume();
       response.writeHead(current.status, { 'content-type': 'application/x-amz-json-1.1' }).end(current.body);
@@ -44,7 +49,8 @@ export async function startHttpFaultProxy(target: string): Promise<HttpFaultProx
       answer.on('data', (chunk: Buffer) => { chunks.push(chunk); });
       answer.on('end', () => {
         const body = Buffer.concat(chunks);
-        response.writeHead(answer.statusCode ?? 502, { ...answer.headers, 'content-length': String(body.length) });
+        const { 'transfer-encoding': _chunked, ...headers } = answer.headers;
+        response.writeHead(answer.statusCode ?? 502, { ...headers, 'content-length': String(body.length) });
         if (current.kind === 'pass') {
           response.end(body);
           return;

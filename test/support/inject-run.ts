@@ -110,8 +110,10 @@ export async function injectAt(
     world.org = one.org;
     await world.record(one.workspace, { status: 'removed' });
     await world.settle();
-    await moveVoice(world, '1.0.0');
-    await world.settle();
+    if (injection === injections['channel move']) {
+      await moveVoice(world, '1.0.0');
+      await world.settle();
+    }
     return { boots, faults, waited };
   } finally {
     await role.kill();

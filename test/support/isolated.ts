@@ -16,9 +16,9 @@ export interface Isolated {
   drop(): Promise<void>;
 }
 
-/** In: nothing; uses the run's stack. Out: a database, a topic prefix and a bucket that no other file shares. */
-export async function isolate(): Promise<Isolated> {
-  const { databaseUrl, s3, kafkaBrokers } = inject('stack');
+/** In: a server other than that of the run's stack, if it is to be restarted. Out: a database, a topic prefix and a bucket that no other file shares. */
+export async function isolate(databaseUrl: string = inject('stack').databaseUrl): Promise<Isolated> {
+  const { s3, kafkaBrokers } = inject('stack');
   const id = randomBytes(6).toString('hex');
   const database = `test_${id}`;
   const topicPrefix = `test-${id}.`;

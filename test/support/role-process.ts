@@ -87,9 +87,9 @@ export function startRole(world: DeliveryWorld, { fault, root = checkout, variab
     async stopped() {
       const deadline = Date.now() + 20_000;
       for (;;) {
-        if (end !== undefined) throw new Error(`the role ended (${end}) instead of stopping:\n${said}`);
+        if (end !== undefined) throw new Error(`the role ended (${end}) instead of stopping:\n${said.slice(-2_000)}`);
         if (/\) T /u.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) return;
-        if (Date.now() > deadline) throw new Error(`the role did not stop at ${fault?.step ?? 'any step'}:\n${said}`);
+        if (Date.now() > deadline) throw new Error(`the role did not stop at ${fault?.step ?? 'any step'}:\n${said.slice(-2_000)}`);
         await delay(5);
       }
     },

@@ -22,6 +22,7 @@ let store: HttpFaultProxy;
 let kms: HttpFaultProxy;
 let postgres: TcpProxy;
 let role: RoleProcess;
+let variables: Record<string, string>;
 
 beforeAll(async () => {
   const stack = inject('stack');
@@ -33,12 +34,11 @@ beforeAll(async () => {
   postgres = await startTcpProxy(url.hostname, Number(url.port));
   url.hostname = '127.0.0.1';
   url.port = String(postgres.port);
-  role = startRole(world, {
-    variables: {
-      WAYBILL_S3_ENDPOINT: store.url, WAYBILL_FETCH_HOSTS: new URL(store.url).host, WAYBILL_KMS_ENDPOINT: kms.url, WAYBILL_DATABASE_URL: url.href,
-      WAYBILL_FETCH_IDLE_MS: '500', WAYBILL_FETCH_TIMEOUT_MS: '3000', WAYBILL_LEASE_MS: '5000', WAYBILL_LOG_LEVEL: 'info',
-    },
-  });
+  variables = {
+    WAYBILL_S3_ENDPOINT: store.url, WAYBILL_FETCH_HOSTS: new URL(store.url).host, WAYBILL_KMS_ENDPOINT: kms.url, WAYBILL_DATABASE_URL: url.href,
+    WAYBILL_FETCH_IDLE_MS: '500', WAYBILL_FETCH_TIMEOUT_MS: '3000', WAYBILL_LEASE_MS: '5000', WAYBILL_LOG_LEVEL: 'info',
+  };
+  role = startRole(world, { variables });
 });
 afterAll(async () => {
   await role.kill();
@@ -103,6 +103,9 @@ const storeFaults: [name: string, fault: HttpFault, line: RegExp][] = [
 
 describe('a boot while', () => {
   test.each(storeFaults)('%s: waits, says so, and recovers by itself (I17, I18)', async (name, fault, line) => {
+    // A new process has no ciphertext yet.
+    await role.kill();
+    role = startRole(world, { variables });
     const before = store.struck();
     await bootThrough(name, () => { store.set(fault); }, () => { store.set({ kind: 'pass' }); }, line);
     expect(store.struck()).toBeGreaterThan(before);
@@ -113,6 +116,10 @@ describe('a boot while', () => {
   ])('%s: waits, says so, and recovers by itself (I17, I18)', async (name, status, error) => {
     const body = JSON.stringify({ __type: error, message: 'Rate exceeded' });
     await bootThrough(name, () => { kms.set({ kind: 'answer', status, body }); }, () => { kms.set({ kind: 'pass' }); }, new RegExp(error, 'u'));
+  });
+
+  test('the KMS answers with what is no HTTP: waits, says so, and recovers by itself (I17, I18)', async () => {
+    await bootThrough('the KMS is garbled', () => { kms.set({ kind: 'garble' }); }, () => { kms.set({ kind: 'pass' }); }, /KMS Decrypt: HPE_/u);
   });
 
   test('the key of the seller is disabled: waits, says so, and recovers once it is enabled (I17, I18)', async () => {

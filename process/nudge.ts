@@ -1,6 +1,6 @@
 /**
- * Tells a relay of the same process that something was committed, so that it does not wait for its next look. Only a
- * matter of latency: a nudge that is lost, or that nobody gives, delays an event by the relay's pause at most.
+ * Tells who polls, in the same process, that something was committed, so that it does not wait for its next look. Only a
+ * matter of latency: a nudge that is lost, or that nobody gives, delays an event by one pause of the poller at most.
  */
 export interface Nudge {
   nudge(): void;
