@@ -80,11 +80,12 @@ function parse(text: string, kind: Kind): YamlMapping {
 /** Every field that is not delivered as it is: those that are refused first. */
 function findUndelivered({ document, map }: YamlMapping, runtimes: readonly RuntimeId[]): Undelivered[] {
   const found: Undelivered[] = [];
+  const top = new Set<unknown>(map?.items);
   visit(document, {
     Pair(_, pair) {
       const name = textOf(pair.key, document);
       if (name === undefined) return;
-      const isTop = map?.items.includes(pair) === true;
+      const isTop = top.has(pair);
       const decision = decideField({ name, isTop, value: textOf(pair.value, document) }, runtimes);
       if (decision.action !== 'deliver') found.push({ name, pair, decision });
     },

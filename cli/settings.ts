@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 
 import { readConfig, wholeEnvironment, type Config, type Environment, type SettingName } from '../process/config.ts';
+import { Failure } from '../process/failure.ts';
 import { connectionsAsEnvironment, type StackConnections } from '../stack/connections.ts';
 import { findRunningStack } from '../stack/state-file.ts';
 
@@ -44,5 +45,12 @@ export function devVolumes(): string | undefined {
 export function readSettings<Name extends SettingName>(names: readonly Name[], given: Environment = {}): Config<Name> {
   const stateDir = devStateDir();
   const running = findRunningStack(stateDir);
-  return readConfig(names, running === undefined ? {} : devEnvironment(running, stateDir), { ...wholeEnvironment(), ...given });
+  const environment = { ...wholeEnvironment(), ...given };
+  if (running !== undefined) return readConfig(names, devEnvironment(running, stateDir), environment);
+  try {
+    return readConfig(names, {}, environment);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new Failure(error.kind, error.code, `${error.message}\n  No \`waybill dev\` of this checkout runs: while one does (\`npm start\`), commands take what they need from it.`, { cause: error });
+  }
 }

@@ -37,7 +37,7 @@ async function asControlPlane(change: (trx: Transaction, catalogue: CatalogueLoo
   output.result({ outcome, event: eventId, record, needsRestart }, () => [
     eventId === null ? 'unchanged: the record says so already, nothing is published' : `event ${eventId}`,
     `  record  ${record.workspace_id}  version ${String(record.record_version)}, epoch ${String(record.epoch)}, generation ${String(record.generation)}, ${record.status}`,
-    ...(needsRestart ? ['  goes live in the next epoch: a restart will be asked for'] : []),
+    ...(needsRestart ? ['  goes live in the next epoch: a restart is asked for once it is entitled and staged'] : []),
     `  see     waybill explain ${record.workspace_id}`,
   ].join('\n'));
 }

@@ -204,7 +204,7 @@ class ConsumerRun<T extends TopicName> {
       await this.#settleAll(payload);
     } catch (thrown) {
       if (isKafkaError(thrown)) throw thrown;
-      this.#over.resolve(asFailure(thrown));
+      this.#over.reject(asFailure(thrown));
     }
   }
 
@@ -278,9 +278,17 @@ interface Committing {
 }
 
 function sourceRecordOf({ offset, key, value, headers = {} }: KafkaMessage): SourceRecord {
-  const pairs = Object.entries(headers).flatMap(([name, given]) =>
-    (Array.isArray(given) ? given : [given]).flatMap((one) => (one === undefined ? [] : [[name, Buffer.from(one)] as const])));
+  const pairs = Object.entries(headers).flatMap(([name, given]) => (Array.isArray(given) ? given : [given]).flatMap((one) => headerOf(name, one)));
   return { offset: Number(offset), key, value, headers: pairs };
+}
+
+/**
+ * A header as it stands on the record. Kafka allows a value of null, which kafkajs does not type; and under names such as
+ * `constructor` kafkajs hands out what every object has of itself: neither may stop a partition (I17).
+ */
+function headerOf(name: string, value: unknown): (readonly [name: string, value: Buffer])[] {
+  if (value === null) return [[name, Buffer.alloc(0)]];
+  return typeof value === 'string' || Buffer.isBuffer(value) ? [[name, Buffer.from(value)]] : [];
 }
 
 /** What kafkajs throws, when it does not crash, is Kafka being unwell. */

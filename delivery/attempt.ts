@@ -6,7 +6,7 @@ import { deferClaim, settleClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { buildLacking, type BuildDeps } from './build-release.ts';
 import type { Decision } from './decide.ts';
-import { closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, writeDelivery, type Receipts } from './delivery-rows.ts';
+import { closeAttempt, closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, writeDelivery, type Receipts } from './delivery-rows.ts';
 import { finish, finishParked, recordDrift } from './finish.ts';
 import { nameOf } from './forbidden.ts';
 import { permit } from './permit.ts';
@@ -104,9 +104,10 @@ class Attempt {
    * open, and the next one discards what it left; the caller's failure is the one to tell.
    */
   async abandon(): Promise<void> {
-    if (!this.#isFenced) return;
     try {
-      await this.#settle('replan');
+      // Before the fence there is nothing of ours on the volume.
+      if (this.#isFenced) await this.#settle('replan');
+      else await tx(this.#deps.database, async (trx) => { await closeAttempt(trx, this.#plan.attempt); });
     } catch (error) {
       if (asFailure(error).kind === 'fault') throw error;
     }

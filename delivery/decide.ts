@@ -133,6 +133,9 @@ function decideBoot(
   const nothingToDo = wanted.items.length === 0 && delivery.held.length === 0 && delivery.applying === null;
   const outcome = outcomeOf(workspace, wanted);
   if (outcome.kind === 'rejected' && nothingToDo) return undefined;
+  // What is left after a refusal is there already, and the refusal was said: the boot waits for something to change.
+  const isLeft = !delivery.residue && knownPresent(delivery)?.setDigest === wanted.setDigest && sameOutcome(delivery.announced, outcome);
+  if (outcome.kind === 'rejected' && isLeft && forbidden.length === 0) return undefined;
   const lapses = lapsesOf(knownPresent(delivery), wanted).filter((lapse) => !forbidden.some((other) => other.itemId === lapse.itemId));
   return { act: 'boot', outcome, lapses: [...lapses, ...forbidden], denied: forbidden };
 }

@@ -212,6 +212,11 @@ export async function closeAttempts(trx: Transaction, workspaceId: WorkspaceId, 
   );
 }
 
+/** Nothing of this one is on the volume; what earlier ones left is another matter. */
+export async function closeAttempt(trx: Transaction, attempt: number): Promise<void> {
+  await trx.raw('update attempts set ended_at = clock_timestamp() where attempt = ? and ended_at is null', [attempt]);
+}
+
 /** What an attempt may move aside, stored before it moves anything. */
 export async function writeAside(trx: Transaction, attempt: number, aside: AsideRecord): Promise<void> {
   await trx.raw('update attempts set aside = ? where attempt = ?', [JSON.stringify(aside), attempt]);

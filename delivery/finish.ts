@@ -6,7 +6,7 @@ import { Announcer } from './announce.ts';
 import { sameOutcome, type Outcome } from './decide.ts';
 import { noteOutcome, replaceReceipts, writeDelivery, writeHeldItems, type DeliveryChange, type LockedWorkspace } from './delivery-rows.ts';
 import { newLapses, settleParked } from './park.ts';
-import { filesOf, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
+import { filesOf, type DeliveryPlan, type PlannedFile, type ResolveOptions } from './resolve-template-assets.ts';
 import { whilePlanned, type Step } from './while-planned.ts';
 
 /** What is on the volume after *apply* and a probe that found every file of the set, or the user's in its place. */
@@ -44,13 +44,16 @@ export async function finishParked(database: Database, plan: DeliveryPlan, attem
 
 /** Ready only when every identity file is ours, digest for digest; a file of the user there is a CONFLICT (C8, C9). */
 function probedOutcome(plan: DeliveryPlan, planned: Outcome, delivered: Delivered): Outcome {
-  const kept = new Set(delivered.kept);
-  const taken = filesOf(plan).find((file) => file.identity && kept.has(file.path));
+  const taken = takenIdentityFile(plan, delivered);
   if (planned.kind === 'rejected' || taken === undefined) return planned;
   return { ...planned, kind: 'rejected', code: 'CONFLICT', itemId: taken.itemId };
 }
 
 /** Out: what the delivery row has to say of it. */
+/** The first identity file in whose place a file of the user stands. */
+const takenIdentityFile = (plan: DeliveryPlan, delivered: Delivered): PlannedFile | undefined =>
+  filesOf(plan).find((file) => file.identity && delivered.kept.includes(file.path));
+
 async function recordPresent(trx: Transaction, plan: DeliveryPlan, delivered: Delivered): Promise<DeliveryChange> {
   const { workspace, wanted } = plan;
   const kept = new Set(delivered.kept);
@@ -87,7 +90,8 @@ async function announceFinished(
     code: code ?? undefined, attempt, causedBy: workspace.eventId,
     detail: { setDigest: outcome.setDigest, epoch: outcome.epoch, generation: outcome.generation, kept: delivered.kept.length },
   }]);
-  await noteOutcome(trx, attempt, { outcome: outcome.kind, code });
+  const taken = code === 'CONFLICT' ? takenIdentityFile(plan, delivered) : undefined;
+  await noteOutcome(trx, attempt, { outcome: outcome.kind, code, ...(taken && { detail: `a file of the user stands at ${taken.path}` }) });
 }
 
 /** Drift: what is present is unknown from now on, which counts as different and is mended the way any difference is (C9). */

@@ -73,7 +73,16 @@ function url(...protocols: string[]) {
 }
 
 const postgres = url('postgres:', 'postgresql:');
-const http = url('http:', 'https:');
+const anyHttp = url('http:', 'https:');
+
+/** Addresses are shown in messages and stored beside what came from there, so they hold no secret. */
+function http(value: string): string {
+  const address = anyHttp(value);
+  const { username, password } = new URL(address);
+  if (username !== '' || password !== '') throw new Error('a URL without user and password');
+  return address;
+}
+
 const schemaName = matching(/^[a-z_][a-z0-9_]{0,62}$/u, 'the name of a schema: lower-case letters, digits and _');
 const setting = <T>(row: Setting<T>): Setting<T> => row;
 

@@ -7,12 +7,12 @@ export type Database = Knex;
 export type Transaction = Knex.Transaction;
 
 /** SQLSTATE classes and codes that say the server or the way to it is unwell, not our statement. */
-const unwell = /^(?:08|57P0|53|25006|58|40001|40P01|55P03)/u;
+const unwell = /^(?:08|57P0|53|25006|58|40001|40P01|55P03|57014|25P03)/u;
 /** bigint as number; everything else as pg reads it. */
 const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
 
-const network = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH']);
+const network = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH', 'ECONNABORTED']);
 
 /**
  * A pool on one database. `schema` puts one schema on the search path, so that in `dev` the control plane, billing and

@@ -38,11 +38,18 @@ export class FieldError extends Error {
   readonly code: 'FIELD_INVALID' | 'LONG_OVERFLOW';
 
   constructor(field: string, expected: string, value: unknown, code: FieldError['code'] = 'FIELD_INVALID') {
-    const shown = value === undefined ? 'nothing' : JSON.stringify(value)?.slice(0, 80);
+    const shown = shortly(value);
     super(`${field} should be ${expected}, but is ${shown}`);
     this.field = field;
     this.code = code;
   }
+}
+
+/** Never the whole of an object: a deeply nested one would overflow the stack of whoever writes it out. */
+function shortly(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? `a list of ${value.length}` : 'an object';
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value).slice(0, 80);
 }
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u;

@@ -16,7 +16,7 @@ export type Location =
 export async function locate(repository: string): Promise<Location> {
   if (/^https:\/\//iu.test(repository)) return locateUrl(repository);
   if (/^[a-z][a-z0-9+.-]*:(?!\\)/iu.test(repository) && !repository.startsWith('file://')) throw refused(repository);
-  const path = resolve(repository.startsWith('file://') ? fileURLToPath(repository) : repository);
+  const path = resolve(repository.startsWith('file://') ? pathOfUrl(repository) : repository);
   if (!(await isDirectory(path))) {
     throw new Failure('input', 'NOT_FOUND', `There is no directory ${path}; a repository is a git directory or an https URL`);
   }
@@ -43,4 +43,12 @@ async function isDirectory(path: string): Promise<boolean> {
 
 async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
+function pathOfUrl(repository: string): string {
+  try {
+    return fileURLToPath(repository);
+  } catch {
+    throw refused(repository); // another host, or a slash in disguise
+  }
 }

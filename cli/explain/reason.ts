@@ -33,6 +33,12 @@ function reasonWhilePending(facts: WorkspaceFacts, delivery: DeliveryFacts, pend
   if (dueInMs > 0 && delivery.staged !== null && delivery.restartDueInMs !== null) {
     return say('restart', `A change is staged; a restart is asked for in ${seconds(dueInMs)}, when the settle window and the cap on restarts allow it.`);
   }
+  if (dueInMs > 0 && delivery.parkedCode !== null) {
+    const { parkedCode } = delivery;
+    const detail = facts.attempts.find(({ code }) => code === parkedCode)?.detail;
+    const why = `${refusalText(parkedCode, facts.wanted, facts.entitlements)}${detail === null || detail === undefined ? '' : ` Attempt says: ${detail}.`}`;
+    return { ...say('refused', `${why} It is looked at again in ${seconds(dueInMs)}, or at once when anything changes.`), ...codeOf(parkedCode) };
+  }
   if (dueInMs > 0) return say('waiting', `It is due in ${seconds(dueInMs)}.`);
   return say('waiting', 'It is due now and no worker has taken it.', 'Does `waybill run --role deliveries` run? Its log says why it does not claim.');
 }

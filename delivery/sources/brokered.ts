@@ -57,7 +57,9 @@ async function getBounded(fetcher: ArtifactFetcher, request: Parameters<Artifact
 function refusal(status: number, body: Buffer): Failure {
   const text = body.toString('utf8', 0, errorBytesMax);
   const code = /<Code>(?<code>[A-Za-z]{1,64})<\/Code>/u.exec(text)?.groups?.['code'] ?? 'no code';
-  if (status === 404 || status === 410) return integrity('is gone from the store');
+  // Only the store's own word about the object; a bucket that is gone would fail every workspace alike, and is no fault of one.
+  if (status === 404 && (code === 'NoSuchKey' || code === 'NoSuchVersion')) return integrity('is gone from the store');
+  if (status === 404 || status === 410) return new Failure('dependency', 'UPSTREAM', `The object store answers ${status} (${code})`);
   if (status === 412) return integrity('was replaced in the store');
   if ((status === 403 || status === 400) && /expired/iu.test(text)) {
     return new Failure('subject', 'GRANT_EXPIRED', 'The signed URL of this fetch has expired');

@@ -90,6 +90,14 @@ describe('E4, I17: a poison message', () => {
     });
   });
 
+  test('is no event with headers that Kafka allows and kafkajs has no type for', async () => {
+    const odd = { constructor: 'a', toString: 'b', valueOf: Buffer.from([0]) } as unknown as Record<string, string>; // own fields, named like what every object has
+    await pipeline.publishRaw('marketplace.entitlements', [{ ...await record(purchase()), headers: odd, partition: 3 }, { ...await record(revoke()), partition: 3 }]);
+    pipeline.run(entitlementsConsumer);
+    await pipeline.settled(entitlementsConsumer);
+    expect(await countsOf(pipeline.database, 'entitlements')).toMatchObject({ accepted: 2, applied: 2, deadLettered: 0 });
+  });
+
   test('among workspace events is put away just so', async () => {
     await pipeline.publishRaw('controlplane.workspaces', [
       { ...await record(provisioned()), partition: 0 }, { ...await record(provisioned(), () => unknownId), partition: 0 },

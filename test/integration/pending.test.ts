@@ -88,6 +88,16 @@ describe('a wake (C12)', () => {
     expect(await claim(database, 1, 60_000)).toMatchObject([{ workspaceId, tries: 1 }]);
   });
 
+  test('makes due at once what waits for its backoff', async () => {
+    const [workspaceId = ''] = await due(1);
+    const [held] = await claim(database, 1, 60_000);
+    if (held === undefined) throw new Error('nothing was due');
+    await tx(database, async (trx) => { await deferClaim(trx, held, 900_000, true); });
+    expect(await claim(database, 1, 60_000)).toEqual([]);
+    await tx(database, async (trx) => { await wake(trx, [workspaceId]); });
+    expect(await claim(database, 1, 60_000)).toMatchObject([{ workspaceId }]);
+  });
+
   test('C6: of a workspace that never had anything to deliver leaves no row', async () => {
     const workspaceId = randomUUID();
     await tx(database, async (trx) => { await wake(trx, [workspaceId]); });

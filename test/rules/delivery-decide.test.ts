@@ -63,6 +63,15 @@ describe('a workspace that boots', () => {
     expect(decideDelivery(workspace({ epoch: 3 }), delivery({ ...holding([item]), announced }), wanted([other])).act).toBe('boot');
   });
 
+  test('C12: that was refused and holds what is left is at rest', () => {
+    const left: WantedItem = { ...item, itemId: parseItemId('brand-voice'), kind: 'plugin' };
+    const set = wanted([left], refunded);
+    const told = { ...holding([left]), announced: outcomeOf(workspace(), set) };
+    expect(decideDelivery(workspace(), delivery(told), set)).toMatchObject({ act: 'park', discards: false });
+    expect(decideDelivery(workspace({ epoch: 3 }), delivery(told), set).act).toBe('boot');
+    expect(decideDelivery(workspace(), delivery({ ...told, ...holding([left, item]) }), set).act).toBe('boot');
+  });
+
   test('C6: a cleared template is announced as ready with nothing', () => {
     expect(decideDelivery(workspace({ template: null }), delivery(holding([item])), wanted([]))).toMatchObject({ act: 'boot', outcome: { kind: 'ready' } });
   });
