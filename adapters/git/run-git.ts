@@ -75,7 +75,6 @@ export async function runGit(options: GitOptions, args: readonly string[], input
   const git = startGit(options, args);
   git.write(input);
   git.end();
-  git.ended.catch(() => undefined); // awaited below; not at all when the output is cut
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of git.stdout) {
