@@ -14,7 +14,7 @@ const seed = process.env['SEED'];
 const histories = process.env['HISTORIES'];
 /** Of `npm test`, shrinking included; a slow machine plays fewer. */
 const timeLimitMs = 35_000;
-const numRuns = Number(histories ?? 25);
+const numRuns = Number(histories ?? 60);
 const limits = histories === undefined ? { interruptAfterTimeLimit: timeLimitMs } : {};
 
 let world: DeliveryWorld;

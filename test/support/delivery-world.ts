@@ -16,6 +16,7 @@ import { createVolumeWork } from '../../adapters/volume/create-volume-work.ts';
 import { defaultLimits } from '../../catalogue/limits.ts';
 import { publishRelease, type PublishDeps } from '../../catalogue/publish/publish.ts';
 import { createSeller } from '../../catalogue/publish/seller.ts';
+import { changeStatus, setChannel, type DecidedStatus } from '../../catalogue/releases.ts';
 import { runAttempt, type DeliveryDeps } from '../../delivery/attempt.ts';
 import { CiphertextCache } from '../../delivery/sources/ciphertext-cache.ts';
 import { deliver } from '../../delivery/worker.ts';
@@ -28,14 +29,25 @@ import { silentLogger } from '../../process/log.ts';
 import { migrate } from '../../process/migrate.ts';
 import { claim, type Claim } from '../../process/pending.ts';
 import { parseEvent } from '../../schemas/parse-event.ts';
-import { parseSellerId } from '../../schemas/ids.ts';
+import { parseChannel, parseItemId, parseSellerId, parseVersion } from '../../schemas/ids.ts';
 import type { EventByType, RevokeReason, WorkspaceStatus } from '../../schemas/generated/events.ts';
+import { dyingWorker, type Death } from './dying-worker.ts';
 import { isolate, type Isolated } from './isolated.ts';
 
 /** Files of a release: path → content. */
 export type Files = Readonly<Record<string, string>>;
 
 type RecordFields = Omit<EventByType['TemplateChanged'], 'event_id' | 'occurred_at' | 'caused_by' | 'run_id'>;
+
+/** `boot` begins the next epoch, in status provisioning. */
+export interface RecordChange {
+  readonly template?: string | null;
+  readonly plugins?: readonly string[];
+  readonly status?: WorkspaceStatus;
+  readonly boot?: boolean;
+  readonly runtime?: string;
+  readonly delivery_mode?: 'volume' | 'box';
+}
 
 /** What waybill.assets would say: an outbox row's type and body. */
 export interface Said {
@@ -140,13 +152,23 @@ export class DeliveryWorld {
     await tx(this.database, async (trx) => { await applyEntitlementBatch(trx, [event]); });
   }
 
+  /** Gives a release another status, as an operator does. */
+  async decide(item: string, version: string, status: DecidedStatus): Promise<void> {
+    await changeStatus(this.database, { itemId: parseItemId(item), version: parseVersion(version), status, reason: 'a test' });
+  }
+
+  /** Points the channel `stable` to an approved release. */
+  async point(item: string, version: string): Promise<void> {
+    await setChannel(this.database, { itemId: parseItemId(item), version: parseVersion(version), channel: parseChannel('stable'), reason: 'a test' });
+  }
+
   /** An empty volume for a workspace whose records come from elsewhere. */
   adopt(workspaceId: string): void {
     mkdirSync(this.volume(workspaceId), { recursive: true });
   }
 
   /** Changes the record of a workspace as the control plane would, and folds it. A new workspace has a new volume. */
-  async record(workspaceId: string, change: { template?: string | null; plugins?: string[]; status?: WorkspaceStatus; boot?: boolean; runtime?: string }): Promise<void> {
+  async record(workspaceId: string, change: RecordChange): Promise<void> {
     const before = this.#records.get(workspaceId) ?? {
       workspace_id: workspaceId, org_id: this.org, runtime: 'claude-code', template: null, plugins: [], status: 'provisioning',
       delivery_mode: 'volume', epoch: 1, generation: 1, record_version: 0, origin: 'user',
@@ -161,6 +183,16 @@ export class DeliveryWorld {
     this.#records.set(workspaceId, event.event);
     mkdirSync(this.volume(workspaceId), { recursive: true });
     await tx(this.database, async (trx) => { await foldRecords(trx, [event]); });
+  }
+
+  /** A workspace that has booted with what it asks for and is online, and has nothing due. */
+  async online(template: string | null, plugins: readonly string[] = []): Promise<string> {
+    const workspaceId = randomUUID();
+    await this.record(workspaceId, { template, plugins });
+    await this.settle();
+    await this.record(workspaceId, { status: 'online' });
+    await this.settle();
+    return workspaceId;
   }
 
   /**
@@ -188,6 +220,30 @@ export class DeliveryWorld {
 
   async claim(leaseMs = 60_000): Promise<Claim | undefined> {
     return (await claim(this.database, 1, leaseMs))[0];
+  }
+
+  /** A worker takes what is due and is killed at that point; its lease is over. False: it was done before it got there. */
+  async die(death: Death, deps: DeliveryDeps = this.deps): Promise<boolean> {
+    const claimed = await this.claim(0);
+    if (claimed === undefined) return false;
+    const worker = dyingWorker(deps, death);
+    try {
+      await this.attempt(claimed, worker.deps);
+    } catch (error) {
+      if (!worker.isDead()) throw error;
+    }
+    return worker.isDead();
+  }
+
+  /** As if a long time had passed for a workspace: backoff, settle window and cap of restarts are over. False: it waits for nothing. */
+  async wait(workspaceId: string): Promise<boolean> {
+    await this.database.raw(
+      `update deliveries set restart_due_at = case when restart_due_at is not null then to_timestamp(0) end, restarts_asked = '{}' where workspace_id = ?`, [workspaceId],
+    );
+    const { rowCount } = await this.database.raw<{ rowCount: number }>(
+      `update pending set at = to_timestamp(0), lease_until = '-infinity' where workspace_id = ?`, [workspaceId],
+    );
+    return rowCount > 0;
   }
 
   /** One attempt, whose failure is the caller's. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import type { DeliveryWorld, Files } from './delivery-world.ts';
@@ -50,6 +50,8 @@ export async function publishReleases(world: DeliveryWorld): Promise<void> {
   await world.publish('seo', '1.0.0', releases.seo.files);
   await world.publish('seo-next', '1.0.0', releases['seo-next'].files);
   await world.publish('voice', '1.0.0', releases.voice.files, { kind: 'plugin' });
+  // The fan-outs are done before anybody boots.
+  await world.settle();
 }
 
 /** A workspace in an org of its own, which has bought everything. */
@@ -148,6 +150,20 @@ export const scenarios = {
     events: [async ({ world }) => { await world.line('seo', 'malware'); }],
     gone: ['seo'],
     holds: { ...placed('voice'), [userFile.path]: userFile.text },
+  },
+  drift: {
+    name: 'a delivered file gone, found while online, mended at the next boot',
+    async prepare(one) {
+      await isOnline(one);
+      rmSync(join(one.world.volume(one.workspace), 'configs/skills/old/SKILL.md'));
+    },
+    events: [
+      // Another generation of the same set: looked at and said again.
+      async ({ world, workspace }) => { await world.record(workspace, { plugins: ['voice'] }); },
+      async ({ world, workspace }) => { await world.record(workspace, { boot: true }); },
+    ],
+    gone: [],
+    holds: placed('seo', 'voice'),
   },
   discard: {
     name: 'staged change taken back',

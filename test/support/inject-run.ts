@@ -95,6 +95,8 @@ export async function injectAt(
     if (forbids !== null && (forbids.atOnce || !wasReady)) {
       faults.push(...(await plaintextOf(one, forbids.item, [role.said()])).map((place) => `plaintext at rest in ${place}`));
     }
+    // From here on one after the other, in this process.
+    await role.kill();
     if (injection !== injections.removal) {
       await world.record(one.workspace, { status: 'online' });
       await world.settle();
@@ -106,7 +108,6 @@ export async function injectAt(
     for (const path of new Set([...Object.keys(found), ...Object.keys(injection.holds)])) {
       if (found[path] !== injection.holds[path]) faults.push(`after the next boot ${path} is ${found[path] === undefined ? 'missing' : 'not what is wanted'}`);
     }
-    await role.kill();
     world.org = one.org;
     await world.record(one.workspace, { status: 'removed' });
     await world.settle();

@@ -58,11 +58,10 @@ async function look(life: WorkspaceLife): Promise<Seen> {
   const rows = async <R>(sql: string): Promise<R[]> => (await world.database.raw<{ rows: R[] }>(sql, [workspace])).rows;
   const receipts = await rows<{ path: string; release: string }>(`select path, item_id || '@' || version as release from receipts where workspace_id = ?`);
   const [row] = await rows<DeliveryRow>('select present, staged, applying, assets_version, restart_requested from deliveries where workspace_id = ?');
-  const isBorn = life.record.status !== 'unborn';
   return {
     life, row, receipts,
-    files: isBorn ? world.files(workspace) : {},
-    own: Object.fromEntries((isBorn ? world.residue(workspace) : []).map((path) => [path, readFileSync(join(world.volume(workspace), path), 'utf8')])),
+    files: world.files(workspace),
+    own: Object.fromEntries(world.residue(workspace).map((path) => [path, readFileSync(join(world.volume(workspace), path), 'utf8')])),
     said: await world.said(workspace),
     isPending: (await rows('select 1 from pending where workspace_id = ?')).length > 0,
     openAttempts: (await rows('select 1 from attempts where workspace_id = ? and ended_at is null')).length,
@@ -164,21 +163,16 @@ function wordFaults({ said }: Seen, row: DeliveryRow): string[] {
   const asked = said.flatMap(({ type, body }) => (type === 'RestartRequested' ? [`${String(body['epoch'])} ${String(body['set_digest'])}`] : []));
   return [
     ...gaps, ...repeats,
-    ...(Number(row.assets_version) === said.length ? [] : [`I6: the delivery row has assets_version ${row.assets_version} after ${said.length} events`]),
+    ...(row.assets_version === said.length ? [] : [`I6: the delivery row has assets_version ${row.assets_version} after ${said.length} events`]),
     ...(new Set(asked).size === asked.length ? [] : ['I25: a restart is requested twice for the same set in one epoch']),
   ];
 }
 
 /** The last word is what is wanted and present (I6, C10, C11). */
 function statusFaults(seen: Seen, row: DeliveryRow): string[] {
-  switch (seen.life.record.status) {
-    case 'provisioning':
-      return provisioningFaults(seen, row);
-    case 'online':
-      return onlineFaults(seen, row);
-    default:
-      return [];
-  }
+  const { status } = seen.life.record;
+  if (status === 'provisioning') return provisioningFaults(seen, row);
+  return status === 'online' ? onlineFaults(seen, row) : [];
 }
 
 function provisioningFaults({ life, said, wanted }: Seen, row: DeliveryRow): string[] {

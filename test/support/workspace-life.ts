@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, writeFileSync, existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 
+import type { WorkspaceStatus } from '../../schemas/generated/events.ts';
 import type { DeliveryWorld, Files, RecordChange } from './delivery-world.ts';
 import { mortalCalls, type Death } from './dying-worker.ts';
 
@@ -48,37 +49,44 @@ export type Step = { readonly rests: boolean } & (
   | { readonly do: 'die'; readonly death: Death }
 );
 
+/** Plain objects, as they are printed. */
+const record = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> => fc.record<T>(fields, { noNullPrototype: true });
+
 const rests = fc.boolean();
 const item = fc.constantFrom(...itemNames);
 const version = fc.constantFrom(...versions);
 const path = fc.constantFrom(...new Set([...placedReleases.values()].flatMap((files) => Object.keys(files))), 'configs/notes.md', 'configs/docs');
-const change = (to: fc.Arbitrary<RecordChange>): fc.Arbitrary<Step> => fc.record({ do: fc.constant('change' as const), to, rests });
+const change = (to: fc.Arbitrary<RecordChange>): fc.Arbitrary<Step> => record({ do: fc.constant('change' as const), to, rests });
+
+const template = fc.constantFrom('sold-agent', 'open-agent', null, 'no-such-agent');
+const plugins = fc.subarray(['open-plugin', 'sold-plugin']);
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 14, arbitrary: change(fc.record({ template: fc.constantFrom('sold-agent', 'open-agent', null, 'no-such-agent') })) },
-  { weight: 8, arbitrary: change(fc.record({ plugins: fc.subarray(['open-plugin', 'sold-plugin']) })) },
-  { weight: 12, arbitrary: change(fc.record({ boot: fc.constant(true) })) },
-  { weight: 4, arbitrary: change(fc.record({ status: fc.constantFrom('paused' as const, 'hibernated' as const, 'failed' as const) })) },
-  { weight: 16, arbitrary: fc.record({ do: fc.constant('go online' as const), rests }) },
-  { weight: 15, arbitrary: fc.record({ do: fc.constant('trade' as const), item: fc.constantFrom('sold-agent', 'sold-plugin'), reason: fc.constantFrom(...reasons), rests }) },
-  { weight: 5, arbitrary: fc.record({ do: fc.constant('point' as const), item, version, rests }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('decide' as const), item, version, status: fc.constantFrom('yanked' as const, 'quarantined' as const), rests }) },
-  { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('write' as const, 'unlink' as const), path, rests }) },
+  { weight: 14, arbitrary: change(record({ template })) },
+  { weight: 8, arbitrary: change(record({ plugins })) },
+  { weight: 12, arbitrary: change(record({ boot: fc.constant(true) })) },
+  { weight: 4, arbitrary: change(record({ status: fc.constantFrom('paused' as const, 'hibernated' as const, 'failed' as const) })) },
+  { weight: 16, arbitrary: record({ do: fc.constant('go online' as const), rests }) },
+  { weight: 15, arbitrary: record({ do: fc.constant('trade' as const), item: fc.constantFrom('sold-agent', 'sold-plugin'), reason: fc.constantFrom(...reasons), rests }) },
+  { weight: 5, arbitrary: record({ do: fc.constant('point' as const), item, version, rests }) },
+  { weight: 3, arbitrary: record({ do: fc.constant('decide' as const), item, version, status: fc.constantFrom('yanked' as const, 'quarantined' as const), rests }) },
+  { weight: 5, arbitrary: record({ do: fc.constantFrom('write' as const, 'unlink' as const), path, rests }) },
   {
     weight: 20,
-    arbitrary: fc.record({
+    arbitrary: record({
       do: fc.constant('die' as const),
       death: fc.oneof(
-        fc.record({ when: fc.constantFrom('before' as const, 'after' as const), call: fc.constant('transaction' as const), nth: fc.integer({ min: 1, max: 9 }) }),
-        fc.record({ when: fc.constantFrom('before' as const, 'after' as const), call: fc.constantFrom(...mortalCalls) }),
+        record({ when: fc.constantFrom('before' as const, 'after' as const), call: fc.constant('transaction' as const), nth: fc.integer({ min: 1, max: 9 }) }),
+        record({ when: fc.constantFrom('before' as const, 'after' as const), call: fc.constantFrom(...mortalCalls) }),
       ),
       rests,
     }),
   },
 );
 
-/** Steps of one workspace from its first record on; it is removed after the last. */
-export const history: fc.Arbitrary<Step[]> = fc.array(step, { minLength: 4, maxLength: 15, size: 'max' });
+/** Steps of one workspace from its first record on, as often long as short. */
+export const history: fc.Arbitrary<Step[]> = fc.tuple(change(record({ template, plugins })), fc.noBias(fc.array(step, { maxLength: 16, size: 'max' })))
+  .map(([birth, later]) => [birth, ...later]);
 
 export async function publishLifeItems(world: DeliveryWorld): Promise<void> {
   for (const version of versions) {
@@ -90,7 +98,7 @@ export async function publishLifeItems(world: DeliveryWorld): Promise<void> {
 export class WorkspaceLife {
   readonly world: DeliveryWorld;
   readonly workspace: string = randomUUID();
-  record = { template: null as string | null, plugins: [] as readonly string[], status: 'unborn', epoch: 1, generation: 1 };
+  record = { template: null as string | null, plugins: [] as readonly string[], status: 'provisioning' as WorkspaceStatus, epoch: 1, generation: 0 };
   /** Item → the live purchase. */
   readonly bought = new Map<string, string>();
   /** Item → why its last purchase ended. */
@@ -162,7 +170,7 @@ export class WorkspaceLife {
       case 'go online':
         await this.rest();
         // Minted only after AssetsReady of this boot (C11).
-        return this.record.status === 'unborn' || !(await this.isReadySaid()) ? undefined : await this.#change({ status: 'online' });
+        return await this.isReadySaid() ? await this.#change({ status: 'online' }) : undefined;
       case 'trade':
         return await this.#trade(taken.item, taken.reason);
       case 'point':
@@ -185,13 +193,13 @@ export class WorkspaceLife {
   }
 
   async #change(to: RecordChange): Promise<void> {
-    const { template = this.record.template, plugins = this.record.plugins, boot = false } = to;
-    const isBorn = this.record.status !== 'unborn';
-    const status = boot || !isBorn ? 'provisioning' : to.status ?? this.record.status;
-    const { epoch, generation } = this.record;
-    const isOther = 'template' in to || 'plugins' in to;
-    this.record = { template, plugins, status, epoch: epoch + (boot ? 1 : 0), generation: generation + (isOther && isBorn ? 1 : 0) };
-    await this.world.record(this.workspace, { ...to, status: isBorn ? to.status ?? status : 'provisioning' } as RecordChange); // a status that records have
+    const { boot = false, ...fields } = to;
+    const { epoch, generation, ...before } = this.record;
+    this.record = {
+      ...before, ...fields, ...(boot && { status: 'provisioning' }), epoch: epoch + (boot ? 1 : 0),
+      generation: generation + ('template' in to || 'plugins' in to ? 1 : 0),
+    };
+    await this.world.record(this.workspace, to);
   }
 
   async #trade(name: string, reason: Reason): Promise<void> {

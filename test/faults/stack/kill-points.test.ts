@@ -32,8 +32,8 @@ describe('the deliveries role, killed at every step of', () => {
     const reference = await referenceRun(world, scenario);
     const faults: string[] = [];
     for (const [number, point] of killPointsOf(reference.traces).entries()) {
-      // Every third time the successor is a process too.
-      faults.push(...await killAt(world, scenario, point, reference, tally, { restarts: number % 3 === 0, onVolume: (volume) => { poller.watch(volume); } }));
+      // Every fifth time the successor is a process too.
+      faults.push(...await killAt(world, scenario, point, reference, tally, { restarts: number % 5 === 0, onVolume: (volume) => { poller.watch(volume); } }));
     }
     expect(faults, name).toEqual([]);
   });

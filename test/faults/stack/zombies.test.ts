@@ -77,6 +77,6 @@ test('every listed step of a boot was frozen at, and no reader found half a file
     recoveryMs: { 'lease of 1 s, successor ready': tally.recoveryMs }, seconds: (performance.now() - startedAt) / 1000,
   });
   expect(halves).toEqual([]);
-  const boots = stepNames.filter((step) => !/^(?:staged|removal|park):/u.test(step));
+  const boots = stepNames.filter((step) => !/^(?:staged|removal|park|drift):/u.test(step));
   expect(boots.filter((step) => !tally.steps.has(step))).toEqual([]);
 });
