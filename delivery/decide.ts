@@ -218,10 +218,10 @@ export function outcomeOf(workspace: WorkspaceState, wanted: WantedSet): Outcome
 
 /** Whether two outcomes say the same, so that the second is not announced (I6). */
 export function sameOutcome(a: Outcome | null, b: Outcome): boolean {
-  if (a === null) return false;
-  return a.kind === b.kind && a.epoch === b.epoch && a.generation === b.generation && a.setDigest === b.setDigest
-    && a.code === b.code && a.itemId === b.itemId
-    && a.withheld.length === b.withheld.length
+  if (a?.kind !== b.kind || a.epoch !== b.epoch || a.generation !== b.generation || a.code !== b.code || a.itemId !== b.itemId) return false;
+  // AssetsRejected names neither the set nor what is withheld beside the item at fault.
+  if (b.kind === 'rejected') return true;
+  return a.setDigest === b.setDigest && a.withheld.length === b.withheld.length
     && a.withheld.every((item, i) => item.itemId === b.withheld[i]?.itemId && item.code === b.withheld[i]?.code);
 }
 

@@ -96,10 +96,10 @@ describe('a worker that dies', () => {
     expect(await world.die(death)).toBe(true);
     await world.record(workspace, { template: 'support-agent' });
     await world.settle();
+    expect(inOwnFolder(workspace)).toContain(support['system-prompt.md']);
     await tx(world.database, async (trx) => { await wake(trx, [workspace]); });
     await world.settle();
     expect(await typesSaid(workspace)).toEqual(['AssetsReady', 'RestartRequested']);
-    expect(inOwnFolder(workspace)).toContain(support['system-prompt.md']);
   });
 
   test('I8, C13: in the middle of an upgrade of a workspace that is paused then keeps no file of a release in quarantine', async () => {

@@ -150,6 +150,21 @@ describe('a lapse', () => {
     expect(revoked.map(({ body }) => body['reason'])).toEqual(['non_payment', 'refund']);
   });
 
+  test('C13: is said again, with a restart, when its reason turns into one that does not wait for the next boot', async () => {
+    await sell('unpaid-voice', voice, 'plugin');
+    const workspace = await world.online('seo-agent', ['unpaid-voice']);
+    await world.line('unpaid-voice', 'non_payment');
+    await world.settle();
+    expect(await typesSaid(workspace)).toEqual(['AssetsReady', 'AssetsRevoked']);
+    await world.line('unpaid-voice', 'refund');
+    await world.settle();
+    expect((await world.said(workspace)).slice(1)).toMatchObject([
+      { type: 'AssetsRevoked', body: { reason: 'non_payment', effect: 'next_boot' } },
+      { type: 'AssetsRevoked', body: { reason: 'refund', effect: 'restart_requested' } },
+      { type: 'RestartRequested', body: { reason: 'revoked' } },
+    ]);
+  });
+
   test('I6: that was made good before the restart is followed by AssetsReady, and nothing stays staged', async () => {
     await sell('bought-again', seo);
     const workspace = await world.online('bought-again');
