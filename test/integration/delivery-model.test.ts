@@ -41,5 +41,6 @@ test('whatever happens to a workspace, at rest its files, receipts, rows and wor
     } finally {
       await life.forget();
     }
-  }), { numRuns, ...limits, ...(seed !== undefined && { seed: Number(seed) }) });
+  }), { numRuns, ...limits, // The same histories in every ordinary run; others where a seed or a number of histories is given.
+    ...(seed !== undefined ? { seed: Number(seed) } : histories === undefined && { seed: 20_261_124 }) });
 }, histories === undefined ? 2 * timeLimitMs : numRuns * 20_000);
