@@ -40,20 +40,21 @@ async function isAtRest({ world, workspace }: Case): Promise<boolean> {
   return left?.open === false;
 }
 
+/** Every attempt that it began has ended: the last steps come after the last commit. */
+function isIdle(role: RoleProcess): boolean {
+  const begun = role.trace().filter((step) => step === 'claim:committed').length;
+  return (role.said().match(/"msg":"attempt (?:ended|failed)/gu) ?? []).length >= begun;
+}
+
 /** Until the process has brought the workspace to rest, or has died. */
 export async function untilRest(one: Case, role: RoleProcess, deadlineMs = 30_000): Promise<'rest' | 'dead'> {
   const deadline = Date.now() + deadlineMs;
   for (;;) {
     if (role.end() !== undefined) return 'dead';
-    if (await isAtRest(one)) return 'rest';
+    if (await isAtRest(one) && isIdle(role)) return 'rest';
     if (Date.now() > deadline) throw new Error(`the workspace did not come to rest within ${deadlineMs} ms:\n${role.said().slice(-2_000)}`);
     await delay(10);
   }
-}
-
-/** The last steps come after the last commit, so a workspace at rest may still have its process die. */
-async function diesSoon(role: RoleProcess): Promise<boolean> {
-  return await Promise.race([role.ended.then(() => true), delay(500, false)]);
 }
 
 /** The lease of a dead or frozen worker runs out now instead of later. */
@@ -105,7 +106,7 @@ export async function runScenario(world: DeliveryWorld, scenario: Scenario, opti
         await world.settle();
       } else {
         const before = traces.flat().length;
-        if (await untilRest(one, role) === 'dead' || (strikes && await diesSoon(role))) {
+        if (await untilRest(one, role) === 'dead') {
           if (!strikes || await role.ended !== fault.signal) throw new Error(`the role ended (${role.end() ?? ''}) by itself:\n${role.said().slice(-2_000)}`);
           struck = true;
           await tryBoot(`after the death at ${fault.step}`);

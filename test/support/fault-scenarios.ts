@@ -38,6 +38,10 @@ export function placed(...items: readonly string[]): Record<string, string> {
     Object.entries<string>(releases[name].files).map(([path, text]) => [`${releases[name].root}/${path}`, text])));
 }
 
+/** A later release of the plugin, which only some tests publish. */
+export const voice2 = { 'rules/voice.md': 'Be briefer.\n', 'skills/tone/SKILL.md': skill('tone', 'Warmly.') } as const;
+export const placedVoice2: Record<string, string> = Object.fromEntries(Object.entries(voice2).map(([path, text]) => [`plugins/voice/${path}`, text]));
+
 export const userEdit = { path: 'configs/skills/audit/SKILL.md', text: 'Edited by the user.\n' } as const;
 export const userFile = { path: 'configs/notes.md', text: 'Written by the user.\n' } as const;
 

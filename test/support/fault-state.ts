@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { canary, placed, type Case, type ItemName } from './fault-scenarios.ts';
+import { canary, placed, placedVoice2, type Case, type ItemName } from './fault-scenarios.ts';
 import { listing } from './volume-delivery.ts';
 
 /** Of an event, what two runs of the same story may differ in. */
@@ -46,14 +46,17 @@ export async function boot({ world, workspace }: Case): Promise<string[] | undef
   const { rows: [record] } = await world.database.raw<{ rows: { status: string; epoch: number; generation: number }[] }>(
     'select status, epoch, generation from workspace_records where workspace_id = ?', [workspace],
   );
-  const last = (await world.said(workspace)).filter(({ type }) => type === 'AssetsReady' || type === 'AssetsRejected').at(-1);
+  // What was taken away at once is said by AssetsRevoked; whoever boots has read it.
+  const last = (await world.said(workspace)).filter(({ type, body }) =>
+    type === 'AssetsReady' || type === 'AssetsRejected' || (type === 'AssetsRevoked' && body['effect'] === 'removed' && body['reason'] === 'malware')).at(-1);
   if (record?.status !== 'provisioning' || last?.type !== 'AssetsReady') return undefined;
   const { body } = last;
   if (body['epoch'] !== record.epoch || body['generation'] !== record.generation) return undefined;
-  const items = (body['items'] as { item_id: string }[]).map((item) => item.item_id); // as the schema has it
+  const items = body['items'] as { item_id: string; version: string }[]; // as the schema has it
   const users = body['user_files_paths'] as string[]; // as the schema has it
   const found = world.files(workspace);
-  const expected = placed(...items);
+  const isMoved = items.some((item) => item.item_id === 'voice' && item.version === '2.0.0');
+  const expected = { ...placed(...items.map((item) => item.item_id)), ...(isMoved ? placedVoice2 : {}) };
   const wrong = Object.entries(expected).filter(([path, text]) => !users.includes(path) && found[path] !== text).map(([path]) => `${path} is ${found[path] === undefined ? 'missing' : 'different'}`);
   const foreign = Object.entries(found).filter(([path, text]) => !(path in expected) && text.includes('CANARY-')).map(([path]) => `${path} is of no wanted item`);
   return [...wrong, ...foreign];

@@ -4,7 +4,7 @@ import { setChannel } from '../../catalogue/releases.ts';
 import { parseChannel, parseItemId, parseVersion } from '../../schemas/ids.ts';
 import type { DeliveryWorld } from './delivery-world.ts';
 import { untilRest } from './fault-run.ts';
-import { openCase, placed, type Case, type ItemName } from './fault-scenarios.ts';
+import { openCase, placed, placedVoice2, type Case, type ItemName } from './fault-scenarios.ts';
 import { boot, plaintextOf } from './fault-state.ts';
 import { startRole } from './role-process.ts';
 
@@ -22,10 +22,6 @@ export async function moveVoice(world: DeliveryWorld, version: '1.0.0' | '2.0.0'
   await setChannel(world.database, { itemId: parseItemId('voice'), version: parseVersion(version), channel: parseChannel('stable'), reason: 'a test moves it' });
 }
 
-/** The plugin of the boot, moved to another release. */
-export const voice2 = { 'rules/voice.md': 'Be briefer.\n', 'skills/tone/SKILL.md': '---\nname: tone\ndescription: What it is for.\n---\nWarmly.\n' } as const;
-const movedVoice = Object.fromEntries(Object.entries(voice2).map(([path, text]) => [`plugins/voice/${path}`, text]));
-
 export const injections = {
   refund: { happens: async ({ world }) => { await world.line('seo', 'refund'); }, forbids: { item: 'seo', atOnce: false }, holds: placed('voice') },
   malware: { happens: async ({ world }) => { await world.line('seo', 'malware'); }, forbids: { item: 'seo', atOnce: true }, holds: placed('voice') },
@@ -34,7 +30,7 @@ export const injections = {
     forbids: { item: 'seo', atOnce: false },
     holds: placed('seo-next', 'voice'),
   },
-  'channel move': { happens: async ({ world }) => { await moveVoice(world, '2.0.0'); }, forbids: null, holds: { ...placed('seo'), ...movedVoice } },
+  'channel move': { happens: async ({ world }) => { await moveVoice(world, '2.0.0'); }, forbids: null, holds: { ...placed('seo'), ...placedVoice2 } },
   pause: { happens: async ({ world, workspace }) => { await world.record(workspace, { status: 'paused' }); }, forbids: null, holds: placed('seo', 'voice') },
   removal: { happens: async ({ world, workspace }) => { await world.record(workspace, { status: 'removed' }); }, forbids: { item: 'seo', atOnce: true }, holds: {} },
 } as const satisfies Record<string, Injection>;
@@ -82,6 +78,8 @@ export async function injectAt(
     while (!happens.isOver && !(waited = await isWaiting(world)) && Date.now() < deadline) await delay(2);
     role.signal('SIGCONT');
     await happening;
+    // What was announced before it happened may stay until the next boot (revocation table).
+    const wasReady = (await world.said(one.workspace)).some(({ type, body }) => type === 'AssetsReady' && body['generation'] === 1);
     // A catalogue write leaves its fan-out to whoever is next; the role does that too.
     await untilRest(one, role);
     for (let more = true; more;) {
@@ -91,7 +89,6 @@ export async function injectAt(
     }
     await tryBoot('at rest');
     const { forbids } = injection;
-    const wasReady = (await world.said(one.workspace)).some(({ type, body }) => type === 'AssetsReady' && body['generation'] === 1);
     if (forbids !== null && (forbids.atOnce || !wasReady)) {
       faults.push(...(await plaintextOf(one, forbids.item, [role.said()])).map((place) => `plaintext at rest in ${place}`));
     }

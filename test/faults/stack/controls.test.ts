@@ -6,8 +6,8 @@ import { controls } from '../../support/controls.ts';
 import { DeliveryWorld } from '../../support/delivery-world.ts';
 import { recordFigures } from '../../support/fault-figures.ts';
 import type { ScenarioRun } from '../../support/fault-run.ts';
-import { publishReleases, scenarios, type Scenario } from '../../support/fault-scenarios.ts';
-import { moveVoice, voice2 } from '../../support/inject-run.ts';
+import { publishReleases, scenarios, voice2, type Scenario } from '../../support/fault-scenarios.ts';
+import { moveVoice } from '../../support/inject-run.ts';
 import { referenceRun } from '../../support/kill-points.ts';
 
 const checkout = resolve(import.meta.dirname, '../../..');

@@ -36,7 +36,7 @@ beforeAll(async () => {
   url.port = String(postgres.port);
   variables = {
     WAYBILL_S3_ENDPOINT: store.url, WAYBILL_FETCH_HOSTS: new URL(store.url).host, WAYBILL_KMS_ENDPOINT: kms.url, WAYBILL_DATABASE_URL: url.href,
-    WAYBILL_FETCH_IDLE_MS: '500', WAYBILL_FETCH_TIMEOUT_MS: '3000', WAYBILL_LEASE_MS: '5000', WAYBILL_LOG_LEVEL: 'info',
+    WAYBILL_FETCH_IDLE_MS: '500', WAYBILL_FETCH_TIMEOUT_MS: '3000', WAYBILL_LEASE_MS: '5000',
   };
   role = startRole(world, { variables });
 });

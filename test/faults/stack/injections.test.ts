@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DeliveryWorld } from '../../support/delivery-world.ts';
 import { recordFigures } from '../../support/fault-figures.ts';
 import { closeCase, runScenario } from '../../support/fault-run.ts';
-import { probedPaths, publishReleases, scenarios, wholeContents } from '../../support/fault-scenarios.ts';
-import { injectAt, injections, moveVoice, voice2, type Injection } from '../../support/inject-run.ts';
+import { probedPaths, publishReleases, scenarios, voice2, wholeContents } from '../../support/fault-scenarios.ts';
+import { injectAt, injections, moveVoice, type Injection } from '../../support/inject-run.ts';
 import { startPoller, type ProbePoller } from '../../support/probe-poller.ts';
 
 const startedAt = performance.now();
