@@ -11,7 +11,7 @@ export const refuse = (code: Refusal['code'], message: string): Refusal => ({ ou
 
 /** The version that a team with versions of its own hands over, or the next one. FieldError when it is no version. */
 export function nextVersion(field: string, current: number | undefined, given: number | undefined): number | Refusal {
-  if (given === undefined) return (current ?? 0) + 1;
+  if (given === undefined) return parseCount((current ?? 0) + 1, field); // LONG_OVERFLOW past the last value
   if (parseCount(given, field) > (current ?? 0)) return given;
   return refuse('STALE_VERSION', `${field} should be greater than the current one, ${current}, but is ${given}`);
 }

@@ -53,6 +53,9 @@ $$;
 create function waybill_next_version(field text, current bigint, given bigint) returns bigint language plpgsql
 set search_path from current as $$
 begin
+  if given is null and current >= 9007199254740990 then
+    perform waybill_refuse('LONG_OVERFLOW', format('%s is at its last value, 2^53 - 2: there is no next one', field));
+  end if;
   if given is null then return coalesce(current, 0) + 1; end if;
   if given < 1 or given > 9007199254740990 then
     perform waybill_refuse(case when given < 1 then 'FIELD_INVALID' else 'LONG_OVERFLOW' end, format('%s should be a positive integer of at most 2^53 - 2, but is %s', field, given));

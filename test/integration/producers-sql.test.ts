@@ -147,6 +147,17 @@ describe('control plane', () => {
     }), { numRuns: 60 });
   });
 
+  test('a version at its last value has no next one, from either (I2)', async () => {
+    const workspace = { workspace_id: ids[0] ?? '', org_id: orgs[0] ?? '', runtime: 'claude-code' };
+    const status = { workspace_id: workspace.workspace_id, status: 'online' as const };
+    const versions = { recordVersion: longMax };
+    await compare([
+      { ts: (trx) => provisionWorkspace(trx, catalogue, workspace, { versions }), fn: 'waybill_provision_workspace', args: { ...workspace, versions: { record_version: longMax } } },
+      { ts: (trx) => changeStatus(trx, status), fn: 'waybill_change_status', args: status },
+    ]);
+    expect((await readOutbox(sql)).map((row) => row.body['record_version'])).toEqual([longMax]);
+  });
+
   test('the runtimes that SQL knows are those of schemas/runtimes.ts', async () => {
     const calls = [...runtimeIds, 'seo-agent', ''].map((one, n): Call => {
       const input = { workspace_id: `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`, org_id: orgs[0] ?? '', runtime: one };
