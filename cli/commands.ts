@@ -5,6 +5,7 @@ import { deadLettersCommands } from './dead-letters.ts';
 import { deliveriesCommands } from './deliveries.ts';
 import { devCommand } from './dev.ts';
 import { doctorCommand } from './doctor.ts';
+import { envCommand } from './env.ts';
 import { explainCommand } from './explain.ts';
 import { migrateCommand } from './migrate.ts';
 import { offsetsCommands } from './offsets.ts';
@@ -19,6 +20,7 @@ import { triggerCommands } from './trigger.ts';
 /** Every command, in the order of the help. */
 export const commands: readonly Mountable[] = [
   devCommand,
+  envCommand,
   runCommand,
   migrateCommand,
   topicsCommands,

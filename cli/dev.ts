@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { readConfig } from '../process/config.ts';
@@ -70,6 +70,8 @@ async function runDev({ stack, stateDir, once, output, narrator, signal }: DevRu
   const logFile = join(stateDir, 'logs', 'roles.log');
   mkdirSync(join(stateDir, 'logs'), { recursive: true });
   mkdirSync(config.volumesRoot, { recursive: true, mode: 0o700 });
+  // The run before stays readable: whoever starts again may want to know why it ended.
+  if (existsSync(logFile)) renameSync(logFile, join(stateDir, 'logs', 'roles.previous.log'));
   const file = openSync(logFile, 'w', 0o600);
   const log = (role: string): Logger => createLogger(config.logLevel, role, file);
   try {

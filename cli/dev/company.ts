@@ -6,7 +6,7 @@ import type { Runnable } from '../../process/lifecycle.ts';
 import type { Logger } from '../../process/log.ts';
 import type { AssetsEvent } from '../../producers/client.ts';
 import { settingsOf, wireAssetsFeed, wireCatalogueLookup, wireDatabase, wireRelay } from '../../wire.ts';
-import { wireRoles, type RoleConfig } from '../run.ts';
+import { wireRoles, type RoleConfig, type RoleName } from '../run.ts';
 
 /** Everything that runs in `waybill dev`: the pipeline's roles, and the two example programs with their relays. */
 export interface Company extends AsyncDisposable {
@@ -23,6 +23,9 @@ export const companySettings = [
 
 export type CompanyConfig = RoleConfig & Config<(typeof companySettings)[number]>;
 
+/** The roles of the pipeline that run in `waybill dev`. */
+export const companyRoles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep'] as const satisfies readonly RoleName[];
+
 /** Opens it all; nothing runs yet. `told` hears what the control plane has dealt with. */
 export function openCompany(config: CompanyConfig, log: (role: string) => Logger, told: (event: AssetsEvent) => void): Company {
   const resources = new AsyncDisposableStack();
@@ -32,7 +35,7 @@ export function openCompany(config: CompanyConfig, log: (role: string) => Logger
   const controlPlane = new ControlPlane(resources.use(wireDatabase(atControlPlane, 'control-plane', 4)), wireCatalogueLookup(pipeline), config.volumesRoot);
   const billing = new Billing(resources.use(wireDatabase(atBilling, 'billing', 2)));
   const wired = [
-    ...wireRoles(['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep'], config, log),
+    ...wireRoles(companyRoles, config, log),
     wireRelay(atControlPlane, log('control-plane-relay'), 'control-plane-relay'),
     wireRelay(atBilling, log('billing-relay'), 'billing-relay'),
   ];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Failure } from '../../process/failure.ts';
 import type { AssetsReady } from '../../schemas/generated/events.ts';
 import type { Output } from '../output.ts';
+import { companyRoles } from './company.ts';
 import type { Narrator } from './narrator.ts';
 import type { Scene } from './scene.ts';
 import { drawTree } from './tree.ts';
@@ -73,7 +74,7 @@ class Story {
     await billing.sell({ orgId: ids.org_id, itemId: 'brand-voice', purchaseId: randomUUID() });
     await controlPlane.provision({ ...ids, runtime: 'claude-code' });
     await this.#scene.until('the first events', async () => await this.#arrived('entitlements', { org_id: ids.org_id }) && await this.#arrived('workspace_records', ids));
-    this.#done('roles', started, 'entitlements, workspaces, deliveries, relays, expiry');
+    this.#done('roles', started, companyRoles.join(', '));
   }
 
   /** A purchase, until the pipeline knows of it. Returns its id. */

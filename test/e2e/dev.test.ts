@@ -85,6 +85,8 @@ describe('waybill dev', () => {
     expect(why).toMatchObject({ code: 0 });
     expect(why.out).toContain('NOT_ENTITLED  support-agent: ');
     expect(why.out).toContain('(refund)');
+    const offered = await type('npx waybill env > "$WAYBILL_STATE_DIR/mine.env" && . "$WAYBILL_STATE_DIR/mine.env" && echo "$WAYBILL_BILLING_DATABASE_SCHEMA $WAYBILL_VOLUMES"');
+    expect(offered.out).toBe(`billing ${join(stateDir, 'volumes')}\n`);
     expect((await type(lineOf('deliveries list'))).out).toMatch(/ready +– +online/u);
 
     // Not bought yet: refused, and the agent runs on. Then bought: staged, restarted, delivered.

@@ -52,6 +52,12 @@ describe('bringing things up', () => {
     expect(await waybillJson('migrate', '--database', 'billing')).toEqual({ database: 'billing', schema: 'billing', applied: [] });
   });
 
+  test('env says that nothing runs which it could tell of', async () => {
+    const { code, err } = await waybill('env');
+    expect(code).toBe(3);
+    expect(err).toContain('NOT_FOUND: no `waybill dev` of this checkout runs');
+  });
+
   test('topics apply creates them all, and changes nothing the second time', async () => {
     const first = await waybillJson<{ name: string; outcome: string }[]>('topics', 'apply');
     expect(first.map(({ outcome }) => outcome)).toEqual(Array.from({ length: 6 }, () => 'created'));
