@@ -1,4 +1,5 @@
 import type { Transaction } from '../process/database.ts';
+import { Failure } from '../process/failure.ts';
 import { arrayOf, jsonLinesOf } from '../process/sql-columns.ts';
 import { keyOf, topicOf, type TopicName, type TypedEvent } from '../schemas/topics.ts';
 import { parseEvent } from '../schemas/parse-event.ts';
@@ -18,9 +19,14 @@ export interface RawRecord {
   readonly type: string;
 }
 
+/** Largest row of an outbox: an event as JSON, and bytes. As in migrations/outbox/0005, which holds everybody to it. */
+const bodyBytesMax = 1024 * 1024;
+const valueBytesMax = 4 * 1024 * 1024;
+
 /**
  * Appends events to the outbox of the transaction's database, in order; the relay publishes them once it commits (A4, I3).
- * One statement for any number. FIELD_INVALID or LONG_OVERFLOW (input) when an event breaks its contract: nothing is written.
+ * One statement for any number. FIELD_INVALID, LONG_OVERFLOW or EVENT_TOO_LARGE (input) when an event breaks its contract:
+ * nothing is written.
  */
 export async function appendEvents(
   trx: Transaction, events: readonly TypedEvent[], { traceparent }: { traceparent?: string | undefined } = {},
@@ -28,6 +34,9 @@ export async function appendEvents(
   if (events.length === 0) return;
   const typed = events.map(({ type, event }) => checkInput(() => parseEvent(type, event)));
   requireTransaction(trx);
+  const bodies = jsonLinesOf(typed.map(({ event }) => event));
+  // A character is at most three bytes: what is this short together needs no measuring.
+  if (bodies.length > bodyBytesMax / 3) bodies.split('\n').forEach((body, n) => { requireBytes(typed[n]?.type ?? '', Buffer.byteLength(body), bodyBytesMax); });
   await trx.raw(
     `insert into waybill_outbox (event_id, topic, key, type, body, headers)
      select e, t, k, y, b, ?::jsonb
@@ -35,15 +44,16 @@ export async function appendEvents(
     [
       JSON.stringify(traceparent === undefined ? {} : { traceparent }), arrayOf(typed.map(({ event }) => event.event_id)),
       arrayOf(typed.map(({ type }) => topicOf(type))), arrayOf(typed.map(keyOf)), arrayOf(typed.map(({ type }) => type)),
-      jsonLinesOf(typed.map(({ event }) => event)),
+      bodies,
     ],
   );
 }
 
-/** Appends records that are published as they are. One statement for any number. */
+/** Appends records that are published as they are. One statement for any number. EVENT_TOO_LARGE (input) above 4 MiB. */
 export async function appendBytes(trx: Transaction, records: readonly RawRecord[]): Promise<void> {
   if (records.length === 0) return;
   requireTransaction(trx);
+  for (const { type, value } of records) requireBytes(type, value.length, valueBytesMax);
   const rows = records.map(({ topic, key, value, headers, eventId, type }) => ({
     e: eventId, t: topic, k: storable(key), y: type, v: value.toString('base64'), h: encodeHeaders(headers),
   }));
@@ -53,6 +63,10 @@ export async function appendBytes(trx: Transaction, records: readonly RawRecord[
      from json_to_recordset(?::json) as r(e uuid, t text, k text, y text, v text, h jsonb)`,
     [JSON.stringify(rows)],
   );
+}
+
+function requireBytes(type: string, bytes: number, max: number): void {
+  if (bytes > max) throw new Failure('input', 'EVENT_TOO_LARGE', `A ${type} of ${bytes} bytes is larger than the ${max} that an outbox takes. Send fewer plugins or shorter texts.`);
 }
 
 /** PostgreSQL stores no NUL and no half characters; a hostile record must not stop its own dead letter. */

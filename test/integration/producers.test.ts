@@ -271,9 +271,9 @@ test('the migrations go forward, back and forward again, and one set after the o
     const left = async (): Promise<unknown> => (await both.raw<{ rows: unknown[] }>(
       `select relname as name from pg_class where relnamespace = 'forward_and_back'::regnamespace and relname ~ '^waybill_(outbox|lines|workspaces|schema_ids)$'
        union all select proname from pg_proc where pronamespace = 'forward_and_back'::regnamespace`)).rows;
-    expect(await rollback(both, ['outbox', 'control-plane', 'billing'])).toHaveLength(8);
+    expect(await rollback(both, ['outbox', 'control-plane', 'billing'])).toHaveLength(9);
     expect(await left()).toEqual([]);
-    expect([await installControlPlane(both), await installBilling(both), await installBilling(both)]).toMatchObject([{ length: 6 }, { length: 2 }, { length: 0 }]);
+    expect([await installControlPlane(both), await installBilling(both), await installBilling(both)]).toMatchObject([{ length: 7 }, { length: 2 }, { length: 0 }]);
   } finally {
     await both.destroy();
   }
@@ -313,6 +313,40 @@ describe('the outbox', () => {
     const bad = first && { ...first, event: { ...first.event, catalogue_version: 0 } };
     expect(await codeOf(inTx(async (trx) => { await appendEvents(trx, [...many, ...(bad ? [bad] : [])]); }))).toBe('input FIELD_INVALID');
     expect(await readOutbox(database)).toHaveLength(5000);
+  });
+
+  test('takes a row at its limit and refuses one byte more by name, from TypeScript, from SQL and as a table (I22, I23)', async () => {
+    await database.raw('truncate waybill_outbox');
+    const bytes = async (length: number): Promise<string> => await codeOf(inTx(async (trx) => {
+      await appendBytes(trx, [{ topic: 'waybill.dead-letters', key: 'k', value: Buffer.alloc(length), headers: {}, eventId: deriveEventId('DeadLetter', 'k', 1), type: 'DeadLetter' }]);
+    }));
+    expect([await bytes(4 * 1024 * 1024), await bytes(4 * 1024 * 1024 + 1)]).toEqual(['accepted', 'input EVENT_TOO_LARGE']);
+
+    // Quotes take two bytes in JSON: the only way that a valid event gets this far.
+    const event = (padding: number): AssetsReady => ready({
+      workspace_id: parseWorkspaceId(newWorkspaceId()), user_files_count: 60, user_files_sha256: parseSha256('0'.repeat(64)),
+      user_files_paths: Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0') + 'x'.repeat(Math.min(Math.max(padding - n * 500, 0), 500))),
+      probe_paths: Array.from({ length: 1000 }, (_, n) => String(n).padStart(4, '0') + '"'.repeat(508)),
+    });
+    const fits = 1024 * 1024 - Buffer.byteLength(JSON.stringify(event(0)));
+    const appended = async (padding: number): Promise<string> => await codeOf(inTx(async (trx) => { await appendEvents(trx, [{ type: 'AssetsReady', event: event(padding) }]); }));
+    expect([await appended(fits), await appended(fits + 1)]).toEqual(['accepted', 'input EVENT_TOO_LARGE']);
+
+    const throughSql = async (length: number): Promise<string> => await database.raw(
+      `select waybill_append_event('X', 'waybill.catalogue', 'k', gen_random_uuid(), jsonb_build_object('much', repeat('x', ?)), '{}')`, [length],
+    ).then(() => 'accepted', (error: { detail?: string }) => error.detail ?? '');
+    const { rows: [row] } = await database.raw<{ rows: { rest: number }[] }>(
+      `select 1048576 - octet_length(waybill_append_event('X', 'waybill.catalogue', 'k', gen_random_uuid(), '{"much": ""}', '{}')::text) as rest`,
+    );
+    expect([await throughSql(row?.rest ?? 0), await throughSql((row?.rest ?? 0) + 1)]).toEqual(['accepted', 'EVENT_TOO_LARGE']);
+
+    const insert = async (column: string, value: string): Promise<string> => await database.raw(
+      `insert into waybill_outbox (event_id, topic, key, type, ${column}) values (gen_random_uuid(), 'waybill.catalogue', 'k', 'X', ${value})`,
+    ).then(() => 'accepted', (error: { constraint?: string }) => error.constraint ?? '');
+    expect([
+      await insert('body', `to_json(repeat('x', 1048574))`), await insert('body', `to_json(repeat('x', 1048575))`),
+      await insert('value', `convert_to(repeat('x', 4194304), 'UTF8')`), await insert('value', `convert_to(repeat('x', 4194305), 'UTF8')`),
+    ]).toEqual(['accepted', 'waybill_outbox_row_bytes', 'accepted', 'waybill_outbox_row_bytes']);
   });
 
   test('bytes keep their headers, also those that no column could hold', async () => {
