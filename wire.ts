@@ -66,9 +66,14 @@ export const settingsOf = {
   sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs'],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
   deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
+  http: [
+    ...database, 'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
+    'httpAddress', 'httpPort', 'httpProxies', 'addressPerMinute', 'workspacePerMinute',
+  ],
 } as const satisfies Record<string, readonly SettingName[]>;
 
-type Needs<Name extends keyof typeof settingsOf> = Config<(typeof settingsOf)[Name][number]>;
+/** The settings of a role or command, read. */
+export type Needs<Name extends keyof typeof settingsOf> = Config<(typeof settingsOf)[Name][number]>;
 
 /** Something that runs until it is told to stop, with what it has open. */
 export interface Wired extends Runnable, AsyncDisposable {}

@@ -3,27 +3,34 @@ import { Failure } from '../process/failure.ts';
 import { runTogether } from '../process/lifecycle.ts';
 import { createLogger, type Logger } from '../process/log.ts';
 import { settingsOf, wireDeliveries, wireEntitlements, wireExpiry, wireRelay, wireSweep, wireWorkspaces, type Wired } from '../wire.ts';
+import { wireHttp } from '../wire-http.ts';
 import { command } from './command.ts';
 import { readSettings } from './settings.ts';
 
-const roles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep'] as const;
+const roles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep', 'http'] as const;
 export type RoleName = (typeof roles)[number];
 
-/** What all roles together ask for. */
-export type RoleConfig = Config<(typeof settingsOf)[RoleName][number]>;
+/** What these roles together ask for. */
+export type RoleConfig<Name extends RoleName = RoleName> = Config<(typeof settingsOf)[Name][number]>;
 
-const wireOne: Readonly<Record<RoleName, (config: RoleConfig, log: Logger) => Wired>> = {
+type WireRole<Name extends RoleName> = (config: RoleConfig<Name>, log: Logger) => Wired;
+
+const wireOne: { readonly [Name in RoleName]: WireRole<Name> } = {
   entitlements: wireEntitlements,
   workspaces: wireWorkspaces,
   deliveries: wireDeliveries,
   relay: wireRelay,
   expiry: wireExpiry,
   sweep: wireSweep,
+  http: wireHttp,
 };
 
 /** Opens roles; `log` makes the log of each. Whoever calls ends them. */
-export function wireRoles(names: readonly RoleName[], config: RoleConfig, log: (role: string) => Logger): Wired[] {
-  return names.map((name) => wireOne[name](config, log(name)));
+export function wireRoles<Name extends RoleName>(names: readonly Name[], config: RoleConfig<Name>, log: (role: string) => Logger): Wired[] {
+  return names.map((name) => {
+    const wire = wireOne[name] as WireRole<Name>; // the row of its own name, which the compiler does not follow
+    return wire(config, log(name));
+  });
 }
 
 export const runCommand = command({

@@ -127,6 +127,11 @@ export const settings = {
   settleWindowMs: setting({ variable: 'WAYBILL_SETTLE_WINDOW_MS', parse: integer(0, 3_600_000), defaultText: '30000', unit: 'ms', meaning: 'How long changes of an online workspace are gathered before a restart is asked for (C11).' }),
   sweepIntervalMs: setting({ variable: 'WAYBILL_SWEEP_INTERVAL_MS', parse: integer(1_000, 86_400_000), defaultText: '300000', unit: 'ms', meaning: 'Rest between two sweeps that compare wanted with present for every workspace (C12).' }),
   leaseMs: setting({ variable: 'WAYBILL_LEASE_MS', parse: integer(1_000, 3_600_000), defaultText: '600000', unit: 'ms', meaning: 'After this a claimed delivery whose worker is silent is claimed anew.' }),
+  httpAddress: setting({ variable: 'WAYBILL_HTTP_ADDRESS', parse: matching(/^[\w.:-]+$/u, 'an address to listen on'), defaultText: '127.0.0.1', meaning: 'Address that the HTTP door listens on. TLS ends in front of it.' }),
+  httpPort: setting({ variable: 'WAYBILL_HTTP_PORT', parse: integer(0, 65_535), defaultText: '8080', meaning: 'Port of the HTTP door; 0 takes one that is free.' }),
+  httpProxies: setting({ variable: 'WAYBILL_HTTP_PROXIES', parse: list, defaultText: '', meaning: 'Addresses or networks (CIDR) of the proxies in front of the HTTP door, separated by commas; from them alone X-Forwarded-For is believed.' }),
+  addressPerMinute: setting({ variable: 'WAYBILL_HTTP_ADDRESS_LIMIT', parse: integer(1, 1_000_000), defaultText: '1200', unit: 'requests a minute', meaning: 'Most requests that one process takes from one address.' }),
+  workspacePerMinute: setting({ variable: 'WAYBILL_HTTP_WORKSPACE_LIMIT', parse: integer(1, 1_000_000), defaultText: '600', unit: 'requests a minute', meaning: 'Most requests that one process takes of one workspace.' }),
   logLevel: setting({ variable: 'WAYBILL_LOG_LEVEL', parse: oneOf('debug', 'info', 'warn', 'error', 'silent'), defaultText: 'info', meaning: 'Least level that is logged.' }),
 } as const;
 

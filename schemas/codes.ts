@@ -20,6 +20,10 @@ export const codes = {
   STALE_VERSION: { meaning: 'The caller changed a version that is no longer the current one.', cure: 'Read the record again and repeat the change.' },
   REVOKED: { meaning: 'The purchase has been revoked; its id never becomes live again.', cure: 'A re-buy has a new purchase id.' },
   REMOVED: { meaning: 'The workspace has been removed; its id is not used again.', cure: 'Provision a workspace with a new id.' },
+  // Doors.
+  UNAUTHENTICATED: { meaning: 'The request does not prove who sent it.', cure: 'Send a live token of the configured issuer, and for a workspace a fresh DPoP proof by the key that the token names.' },
+  FORBIDDEN: { meaning: 'The caller is known and has not the role that this takes.', cure: 'Ask for the role; the reference of the API names it for each route.' },
+  RATE_LIMITED: { meaning: 'More requests came from one workspace or address than are taken in a minute.', cure: 'Wait as long as Retry-After says.' },
   // Publishing.
   PIN_UNMERGED: { meaning: 'The pin is not a full commit id that is merged into the default branch.', cure: 'Merge the commit, then publish its full 40-character id.' },
   PATH_REFUSED: { meaning: 'The artifact has a path, link or mode that may not be delivered.', cure: 'Remove or rename the entry that the message names.' },

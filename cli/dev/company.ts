@@ -6,7 +6,7 @@ import type { Runnable } from '../../process/lifecycle.ts';
 import type { Logger } from '../../process/log.ts';
 import type { AssetsEvent } from '../../producers/client.ts';
 import { settingsOf, wireAssetsFeed, wireCatalogueLookup, wireDatabase, wireRelay } from '../../wire.ts';
-import { wireRoles, type RoleConfig, type RoleName } from '../run.ts';
+import { wireRoles, type RoleName } from '../run.ts';
 
 /** Everything that runs in `waybill dev`: the pipeline's roles, and the two example programs with their relays. */
 export interface Company extends AsyncDisposable {
@@ -21,7 +21,7 @@ export const companySettings = [
   'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
 ] as const satisfies readonly SettingName[];
 
-export type CompanyConfig = RoleConfig & Config<(typeof companySettings)[number]>;
+export type CompanyConfig = Config<(typeof companySettings)[number]>;
 
 /** The roles of the pipeline that run in `waybill dev`. */
 export const companyRoles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep'] as const satisfies readonly RoleName[];
