@@ -63,7 +63,7 @@ export const settingsOf = {
   workspaces: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   relay: [...database, ...kafka, ...registry],
   expiry: database,
-  sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs'],
+  sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs', 'probeAgeMs'],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
   deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
   http: [
@@ -154,11 +154,11 @@ export function wireExpiry(config: Needs<'expiry'>, log: Logger): Wired {
 
 export function wireSweep(config: Needs<'sweep'>, log: Logger): Wired {
   const own = wireDatabase(config, 'sweep', 2);
-  const { leaseMs, sweepIntervalMs: intervalMs, thirdPartySellers } = config;
+  const { leaseMs, probeAgeMs, sweepIntervalMs: intervalMs, thirdPartySellers } = config;
   return {
     name: 'sweep',
     run: async (signal) => {
-      await runSweep({ database: own, options: { thirdPartySellers: thirdPartySellers === 'on', leaseMs }, intervalMs, signal, log });
+      await runSweep({ database: own, options: { thirdPartySellers: thirdPartySellers === 'on', leaseMs }, intervalMs, probeAgeMs, signal, log });
     },
     [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };

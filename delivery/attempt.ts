@@ -6,11 +6,11 @@ import { deferClaim, settleClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { buildLacking, type BuildDeps } from './build-release.ts';
 import type { Decision } from './decide.ts';
-import { closeAttempt, closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, writeDelivery, type Receipts } from './delivery-rows.ts';
+import { closeAttempt, closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, writeDelivery, writeWaiting, type Receipts } from './delivery-rows.ts';
 import { finish, finishParked, recordDrift } from './finish.ts';
-import { nameOf } from './forbidden.ts';
+import { nameOf, releasesBeside } from './forbidden.ts';
 import { permit } from './permit.ts';
-import { finishRemoval } from './removal.ts';
+import { finishRemoval, finishWithoutVolume } from './removal.ts';
 import { filesOf, type DeliveryPlan } from './resolve-template-assets.ts';
 import { recordStaged } from './staged.ts';
 import { startAttempt, type StartOptions } from './start.ts';
@@ -69,6 +69,10 @@ class Attempt {
     const plan = this.#plan;
     passStep('inspect', plan.attempt);
     const inspection = await volumes.inspect({ volume: this.#volume });
+    if (inspection.isGone) {
+      await finishWithoutVolume(database, plan, this.#tries, options);
+      return;
+    }
     if (inspection.highestAttempt >= plan.attempt) {
       await this.#claimAgain(inspection.highestAttempt);
       return;
@@ -83,7 +87,7 @@ class Attempt {
         await this.#settle(await finishParked(database, plan, this.#tries, options));
         return;
       case 'confirm':
-        await this.#confirm();
+        await this.#confirm(plan.decision);
         return;
       case 'stage':
         await this.#stage(adopted);
@@ -116,7 +120,7 @@ class Attempt {
   /** Also reads the receipts. Out: paths whose staged file of an earlier attempt is in our tree now. */
   async #fence(inspection: Inspection): Promise<ReadonlySet<string> | 'superseded'> {
     const { database, volumes } = this.#deps;
-    const { attempt, delivery: { staged, residue }, workspace: { workspaceId, orgId } } = this.#plan;
+    const { attempt, delivery: { staged, residue, waiting }, workspace: { workspaceId, orgId } } = this.#plan;
     const asides = inspection.attempts.length === 0 ? [] : await tx(database, async (trx) => await readAsides(trx, workspaceId, inspection.attempts));
     const adopt = staged === null || this.#wanted.length === 0 ? undefined : { attempt: staged.attempt, files: this.#wanted };
     passStep('fence', attempt);
@@ -129,6 +133,7 @@ class Attempt {
       if (residue) await closeAttempts(trx, workspaceId, { upTo: attempt - 1 });
       // Taken over or deleted: either way its folder is no more.
       if (staged !== null) await writeDelivery(trx, workspaceId, { staged: null });
+      if (waiting.length > 0) await writeWaiting(trx, workspaceId, attempt, []);
       if (returned.length + kept.length > 0) {
         // Files of the user that an earlier attempt had moved: where they are now (C8).
         await appendAudit(trx, [{
@@ -192,16 +197,18 @@ class Attempt {
     await this.#settle(await finishRemoval(database, this.#plan, { paths, directories: applied.directories, kept: applied.kept.length }, options));
   }
 
-  /** The workspace is online: what is not ours any more is the user's; what is missing is drift. */
-  async #confirm(): Promise<void> {
+  /** Nothing on the volume is changed: what is not ours any more is the user's; what is missing is drift (C9). */
+  async #confirm(decision: Extract<Decision, { act: 'confirm' }>): Promise<void> {
     const { database, options } = this.#deps;
-    const odd = await this.#probe();
+    const identity = new Set(filesOf(this.#plan).flatMap((file) => (file.identity ? [file.path] : [])));
+    const odd = await this.#probe(decision.probes === 'all' ? this.#wanted : this.#wanted.filter((file) => identity.has(file.path)));
     const missing = odd.find((file) => file.state === 'missing');
     if (missing !== undefined) {
-      await this.#settle(await recordDrift(database, this.#plan, options));
+      await this.#settle(await recordDrift(database, this.#plan, missing.path, options));
       return;
     }
     const kept = odd.map((file) => file.path).toSorted();
+    this.#isConflict = kept.some((path) => identity.has(path));
     await this.#settle(await finish(database, this.#plan, { kept, edited: kept, directories: this.#receipts.directories, attempts: this.#tries }, options));
   }
 
@@ -230,10 +237,10 @@ class Attempt {
     return await this.#deps.volumes.survey({ volume: this.#volume, wanted, receipts, known: this.#plan.known, directories, denied });
   }
 
-  /** Reads every file of the set as a boot would (C9). Out: those that are not the wanted ones. */
-  async #probe() {
+  /** Reads files of the set as a boot would (C9). Out: those that are not the wanted ones. */
+  async #probe(files = this.#wanted) {
     passStep('probe', this.#plan.attempt);
-    const probed = await this.#deps.volumes.probe({ volume: this.#volume, files: this.#wanted });
+    const probed = await this.#deps.volumes.probe({ volume: this.#volume, files });
     return probed.filter((file) => file.state !== 'ok');
   }
 
@@ -254,8 +261,9 @@ class Attempt {
     const held = this.#receipts.files.filter((receipt) => items.has(receipt.itemId));
     const mayHold = step === 'done' && decision.act !== 'remove' ? [...this.#wanted, ...held].map((file) => file.sha256) : [];
     passStep('settle', attempt);
-    await volumes.settle({ volume: this.#volume, attempt, record: this.#record, mayHold });
+    const settled = await volumes.settle({ volume: this.#volume, attempt, record: this.#record, mayHold });
     await tx(database, async (trx) => {
+      if (settled.waiting > 0) await writeWaiting(trx, workspaceId, attempt, releasesBeside(held, wanted.items));
       await closeAttempts(trx, workspaceId, { upTo: attempt });
       // Only now: a crash before this leaves the row, and the next claim puts the folder in order.
       const isFinished = step === 'done' && (decision.act === 'boot' || decision.act === 'confirm');

@@ -51,6 +51,12 @@ export interface DeliveryState {
   readonly residue: boolean;
   /** Releases that receipts name: what may be on the volume, whatever `present` says. */
   readonly held: readonly ReleaseRef[];
+  /** Earlier releases whose copies wait in `aside/` for the next fence: plaintext all the same (I9). */
+  readonly waiting: readonly ReleaseRef[];
+  /** The identity files are to be read again: the last probe is old, or the workspace was paused since (C9). */
+  readonly probeDue: boolean;
+  /** The set that was found damaged by a probe, and the epochs, at most two, in a row, in which it was (C9, I25). */
+  readonly drifted: { readonly setDigest: Sha256; readonly epochs: readonly number[] } | null;
 }
 
 /**
@@ -61,7 +67,8 @@ export interface DeliveryState {
  * - stage: the workspace is online; prepare the whole change.
  * - ask: the whole change is staged; ask for the restart once the settle window and the cap allow it.
  * - remove: something has to go now, whatever the workspace does: what is forbidden, or everything of a removed workspace.
- * - confirm: the workspace is online and holds the wanted set, but that is not what was said last: probe, and say so.
+ * - confirm: the workspace holds the wanted set, but that is not what was said last, or a probe is due: probe, and say
+ *   what is news. `probes`: every file when something is to be said, else the identity files, which a boot reads (C9).
  */
 export type Decision =
   | {
@@ -72,7 +79,7 @@ export type Decision =
       readonly discards: boolean;
     }
   | { readonly act: 'boot'; readonly outcome: Outcome; readonly lapses: readonly Lapse[]; readonly denied: readonly ReleaseRef[] }
-  | { readonly act: 'confirm'; readonly outcome: Outcome }
+  | { readonly act: 'confirm'; readonly outcome: Outcome; readonly probes: 'all' | 'identity' }
   | { readonly act: 'stage' | 'ask'; readonly reason: 'changed' | 'revoked'; readonly lapses: readonly Lapse[] }
   | {
       readonly act: 'remove';
@@ -92,9 +99,9 @@ const waitsForBoot = new Set<Lapse['reason']>(['expired', 'non_payment']);
 export function decideDelivery(
   workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet, forbidden: readonly Lapse[],
 ): Decision {
-  const parked = (told: { outcome?: Outcome; lapses?: readonly Lapse[] } = {}): Decision => ({
+  const parked: Parked = (told = {}) => ({
     act: 'park',
-    code: told.outcome?.code ?? null,
+    code: told.outcome?.code ?? told.code ?? null,
     outcome: told.outcome ?? null,
     lapses: told.lapses ?? [],
     discards: delivery.residue || (delivery.staged !== null && (workspace.status === 'removed' || delivery.staged.setDigest !== wanted.setDigest)),
@@ -107,7 +114,9 @@ export function decideDelivery(
   }
   switch (workspace.status) {
     case 'provisioning':
-      return decideBoot(workspace, delivery, wanted, forbidden) ?? parked(refusedOf(workspace, delivery, wanted));
+      return isReadySaid(workspace, delivery)
+        ? decideAfterReady(workspace, delivery, wanted, parked)
+        : decideBoot(workspace, delivery, wanted, forbidden) ?? parked({ outcome: outcomeOf(workspace, wanted) });
     case 'online':
       return decideOnline(workspace, delivery, wanted, parked);
     case 'removed':
@@ -125,11 +134,25 @@ function isReadySaid({ epoch, generation }: WorkspaceState, { announced }: Deliv
   return announced?.kind === 'ready' && announced.epoch === epoch && announced.generation === generation;
 }
 
+type Parked = (told?: { outcome?: Outcome; code?: Code; lapses?: readonly Lapse[] }) => Decision;
+
+/**
+ * AssetsReady of this boot was said, so no file changes before the workspace is online or boots again (C11). What was
+ * removed at once since then has taken the word back: what is left is said anew, and if it is not what is wanted, the
+ * workspace waits for its next epoch or generation (C13, I6).
+ */
+function decideAfterReady(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet, parked: Parked): Decision {
+  if (delivery.restartOwed !== workspace.epoch) return parked();
+  const outcome = outcomeOf(workspace, wanted);
+  if (outcome.kind === 'rejected') return parked({ outcome });
+  if (knownPresent(delivery)?.setDigest !== wanted.setDigest) return parked({ code: 'MISSING_ASSETS' });
+  return sameOutcome(delivery.announced, outcome) ? parked() : { act: 'confirm', outcome, probes: 'all' };
+}
+
 /** Undefined: nothing on the volume changes. */
 function decideBoot(
   workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet, forbidden: readonly Lapse[],
 ): Decision | undefined {
-  if (isReadySaid(workspace, delivery)) return undefined;
   const nothingToDo = wanted.items.length === 0 && delivery.held.length === 0 && delivery.applying === null;
   const outcome = outcomeOf(workspace, wanted);
   if (outcome.kind === 'rejected' && nothingToDo) return undefined;
@@ -140,27 +163,25 @@ function decideBoot(
   return { act: 'boot', outcome, lapses: [...lapses, ...forbidden], denied: forbidden };
 }
 
-function refusedOf(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet): { outcome?: Outcome } {
-  return isReadySaid(workspace, delivery) ? {} : { outcome: outcomeOf(workspace, wanted) };
-}
-
-function decideOnline(
-  workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet,
-  parked: (told?: { outcome?: Outcome; lapses?: readonly Lapse[] }) => Decision,
-): Decision {
+function decideOnline(workspace: WorkspaceState, delivery: DeliveryState, wanted: WantedSet, parked: Parked): Decision {
   if (delivery.restartOwed === workspace.epoch && !isRestartAsked(delivery, workspace, wanted.setDigest)) {
     return { act: 'ask', reason: 'revoked', lapses: [] };
   }
   const known = knownPresent(delivery);
   const outcome = outcomeOf(workspace, wanted);
   if (known?.setDigest === wanted.setDigest && outcome.kind === 'ready') {
-    return sameOutcome(delivery.announced, outcome) ? parked() : { act: 'confirm', outcome };
+    if (!sameOutcome(delivery.announced, outcome)) return { act: 'confirm', outcome, probes: 'all' };
+    return delivery.probeDue ? { act: 'confirm', outcome, probes: 'identity' } : parked();
   }
   const lapses = lapsesOf(known, wanted);
   const { refusal } = wanted;
   if (refusal !== null && !lapses.some((lapse) => lapse.itemId === refusal.itemId)) {
     // A running agent is not stopped for a template that it cannot have: said, and left as it is (C10, I25).
     return parked({ outcome, lapses });
+  }
+  if (isDriftAgain(workspace, delivery, wanted)) {
+    // A restart has not helped: another one would not, and so on for ever. The next boot mends it, whoever begins that.
+    return parked({ outcome: { ...outcome, kind: 'rejected', code: 'MISSING_ASSETS', itemId: workspace.template } });
   }
   const changed = known === null || differsBeyond(known, wanted, lapses);
   if (!changed && lapses.every((lapse) => waitsForBoot.has(lapse.reason))) return parked({ lapses });
@@ -169,6 +190,18 @@ function decideOnline(
   const reason = revoked ? 'revoked' : 'changed';
   if (delivery.residue || delivery.staged?.setDigest !== wanted.setDigest) return { act: 'stage', reason, lapses };
   return isRestartAsked(delivery, workspace, wanted.setDigest) ? parked({ lapses }) : { act: 'ask', reason, lapses };
+}
+
+/** Whether a probe found this very set damaged in this epoch, and in the one before: something damages it at every boot (I25). */
+function isDriftAgain({ epoch }: WorkspaceState, { present, applying, drifted }: DeliveryState, wanted: WantedSet): boolean {
+  return present === null && applying === null && drifted?.setDigest === wanted.setDigest
+    && drifted.epochs.includes(epoch) && drifted.epochs.includes(epoch - 1);
+}
+
+/** What is on record once a probe has found the set damaged in this epoch. */
+export function withDrift({ drifted }: DeliveryState, { epoch }: WorkspaceState, digest: Sha256): DeliveryState['drifted'] {
+  const before = drifted?.setDigest === digest && drifted.epochs.includes(epoch - 1) ? [epoch - 1] : [];
+  return { setDigest: digest, epochs: [...before, epoch] };
 }
 
 /** What is on the volume, if that is known: a mixture is not, and nothing is while no receipt says otherwise. */

@@ -29,6 +29,9 @@ interface DeliveryRow {
   restarts_asked: Date[];
   held: { itemId: ItemId; version: Version }[];
   residue: boolean;
+  waiting: { itemId: ItemId; version: Version }[];
+  probe_due: boolean;
+  drifted: DeliveryState['drifted'];
 }
 
 interface RecordRow {
@@ -53,7 +56,7 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
   await trx.raw('select 1 from workspace_records where workspace_id = ? for share', [workspaceId]);
   const { rows: [row] } = await trx.raw<{ rows: (DeliveryRow & RecordRow)[] }>(
     `select d.attempt, d.assets_version, d.present, d.staged, d.applying, d.announced, d.restart_requested, d.lapses_announced,
-       d.restart_owed, d.restart_due_at, d.restarts_asked,
+       d.restart_owed, d.restart_due_at, d.restarts_asked, d.waiting, d.probe_due, d.drifted,
        r.workspace_id, r.org_id, r.runtime, r.template, r.plugins, r.status, r.delivery_mode, r.epoch, r.generation, r.event_id,
        (select coalesce(jsonb_agg(jsonb_build_object('itemId', item_id, 'version', version) order by item_id, version), '[]')
         from (select distinct item_id, version from receipts where workspace_id = d.workspace_id) held) as held,
@@ -70,7 +73,7 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
     delivery: {
       present: row.present, staged: row.staged, applying: row.applying, announced: row.announced,
       restartRequested: row.restart_requested, restartOwed: row.restart_owed, lapsesAnnounced: row.lapses_announced, residue: row.residue,
-      held: row.held,
+      held: row.held, waiting: row.waiting, probeDue: row.probe_due, drifted: row.drifted,
     },
     currentAttempt: row.attempt,
     assetsVersion: row.assets_version,
@@ -96,13 +99,17 @@ export interface DeliveryChange {
   restartsAsked?: readonly Date[];
   assetsVersion?: number;
   parkedCode?: string | null;
+  probeDue?: boolean;
+  probedAt?: Date;
+  drifted?: DeliveryState['drifted'];
 }
 
 const columns: Readonly<Record<keyof DeliveryChange, string>> = {
   present: 'present', staged: 'staged', applying: 'applying', announced: 'announced', restartRequested: 'restart_requested',
   lapsesAnnounced: 'lapses_announced', restartOwed: 'restart_owed', restartDueAt: 'restart_due_at', restartsAsked: 'restarts_asked', assetsVersion: 'assets_version', parkedCode: 'parked_code',
+  probeDue: 'probe_due', probedAt: 'probed_at', drifted: 'drifted',
 };
-const asJson = new Set<string>(['present', 'staged', 'applying', 'announced', 'restartRequested']);
+const asJson = new Set<string>(['present', 'staged', 'applying', 'announced', 'restartRequested', 'drifted']);
 
 export async function writeDelivery(trx: Transaction, workspaceId: WorkspaceId, change: DeliveryChange): Promise<void> {
   const values = Object.fromEntries(Object.entries(change).map(([field, value]) => [
@@ -110,6 +117,11 @@ export async function writeDelivery(trx: Transaction, workspaceId: WorkspaceId, 
     asJson.has(field) && value !== null ? JSON.stringify(value) : value,
   ]));
   await trx('deliveries').where({ workspace_id: workspaceId }).update(values);
+}
+
+/** Which earlier releases have copies in `aside/` of this attempt. Nothing when a later attempt has taken over: it fences. */
+export async function writeWaiting(trx: Transaction, workspaceId: WorkspaceId, attempt: number, waiting: DeliveryState['waiting']): Promise<void> {
+  await trx.raw('update deliveries set waiting = ? where workspace_id = ? and attempt = ?', [JSON.stringify(waiting), workspaceId, attempt]);
 }
 
 /** The items that the workspace holds, has staged or is applying: who of them changes wakes it. */
@@ -214,7 +226,9 @@ export async function closeAttempts(trx: Transaction, workspaceId: WorkspaceId, 
 
 /** Nothing of this one is on the volume; what earlier ones left is another matter. */
 export async function closeAttempt(trx: Transaction, attempt: number): Promise<void> {
-  await trx.raw('update attempts set ended_at = clock_timestamp() where attempt = ? and ended_at is null', [attempt]);
+  await trx.raw(
+    `update attempts set ended_at = clock_timestamp(), outcome = coalesce(outcome, 'abandoned') where attempt = ? and ended_at is null`, [attempt],
+  );
 }
 
 /** What an attempt may move aside, stored before it moves anything. */

@@ -1,9 +1,10 @@
 import { appendAudit } from '../process/audit.ts';
+import { readClock } from '../entitlements/sql.ts';
 import type { Database, Transaction } from '../process/database.ts';
 import { deferClaim } from '../process/pending.ts';
 import type { Code } from '../schemas/codes.ts';
 import { Announcer } from './announce.ts';
-import { sameOutcome, type Outcome } from './decide.ts';
+import { sameOutcome, withDrift, type Outcome } from './decide.ts';
 import { noteOutcome, replaceReceipts, writeDelivery, writeHeldItems, type DeliveryChange, type LockedWorkspace } from './delivery-rows.ts';
 import { newLapses, settleParked } from './park.ts';
 import { filesOf, type DeliveryPlan, type PlannedFile, type ResolveOptions } from './resolve-template-assets.ts';
@@ -49,11 +50,11 @@ function probedOutcome(plan: DeliveryPlan, planned: Outcome, delivered: Delivere
   return { ...planned, kind: 'rejected', code: 'CONFLICT', itemId: taken.itemId };
 }
 
-/** Out: what the delivery row has to say of it. */
 /** The first identity file in whose place a file of the user stands. */
 const takenIdentityFile = (plan: DeliveryPlan, delivered: Delivered): PlannedFile | undefined =>
   filesOf(plan).find((file) => file.identity && delivered.kept.includes(file.path));
 
+/** Out: what the delivery row has to say of it. */
 async function recordPresent(trx: Transaction, plan: DeliveryPlan, delivered: Delivered): Promise<DeliveryChange> {
   const { workspace, wanted } = plan;
   const kept = new Set(delivered.kept);
@@ -83,6 +84,8 @@ async function announceFinished(
     ...present,
     restartDueAt: null,
     lapsesAnnounced: [],
+    probeDue: false,
+    probedAt: new Date(announcer.occurredAt),
     ...(isNews ? { announced: outcome } : {}), assetsVersion: announcer.assetsVersion, parkedCode: code,
   });
   await appendAudit(trx, [{
@@ -95,11 +98,16 @@ async function announceFinished(
 }
 
 /** Drift: what is present is unknown from now on, which counts as different and is mended the way any difference is (C9). */
-export async function recordDrift(database: Database, plan: DeliveryPlan, options: ResolveOptions): Promise<Step> {
+export async function recordDrift(database: Database, plan: DeliveryPlan, path: string, options: ResolveOptions): Promise<Step> {
   const step = await whilePlanned(database, plan, options, 'drift', async (trx) => {
-    const { workspace, attempt, n } = plan;
-    await writeDelivery(trx, workspace.workspaceId, { present: null });
-    await noteOutcome(trx, attempt, { outcome: 'drift', code: 'MISSING_ASSETS' });
+    const { workspace, delivery, wanted, attempt, n } = plan;
+    const now = new Date(await readClock(trx));
+    await writeDelivery(trx, workspace.workspaceId, { present: null, drifted: withDrift(delivery, workspace, wanted.setDigest), probeDue: false, probedAt: now });
+    await appendAudit(trx, [{
+      subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'probe', outcome: 'drift', code: 'MISSING_ASSETS',
+      attempt, causedBy: workspace.eventId, detail: { setDigest: wanted.setDigest, path },
+    }]);
+    await noteOutcome(trx, attempt, { outcome: 'drift', code: 'MISSING_ASSETS', detail: `${path} is not there any more` });
     await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n }, 0, false);
   });
   return step === 'done' ? 'replan' : step;

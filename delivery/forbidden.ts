@@ -12,6 +12,13 @@ export interface ReleaseRef {
 /** A release in one word, as people write it. */
 export const nameOf = (release: { readonly itemId: string; readonly version: string }): string => `${release.itemId}@${release.version}`;
 
+/** The releases that are not among `others`, each once. */
+export function releasesBeside(releases: readonly ReleaseRef[], others: readonly ReleaseRef[]): ReleaseRef[] {
+  const names = new Set(others.map(nameOf));
+  return [...new Map(releases.map(({ itemId, version }) => [nameOf({ itemId, version }), { itemId, version }]))]
+    .flatMap(([name, release]) => (names.has(name) ? [] : [release]));
+}
+
 /** Something that the workspace holds and may no longer have, with the reason that acts (C13). */
 export interface Lapse extends ReleaseRef {
   readonly reason: RevocationReason;

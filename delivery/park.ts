@@ -14,7 +14,9 @@ export async function settleParked(trx: Transaction, plan: DeliveryPlan, assetsV
   const { decision, delivery, workspace } = plan;
   if (decision.act !== 'park') return;
   const announcer = await Announcer.open(trx, plan, assetsVersion);
-  const change: DeliveryChange = { parkedCode: decision.code };
+  // Whoever runs again in this epoch is probed first; nobody looks for the probes of those that do not run (C9).
+  const change: DeliveryChange = { parkedCode: decision.code, probeDue: workspace.status !== 'online' && workspace.status !== 'provisioning' };
+  if (delivery.probeDue) change.probedAt = new Date(announcer.occurredAt);
 
   const news = newLapses(plan, decision.lapses);
   if (news.length > 0) {

@@ -1,9 +1,10 @@
 import { appendAudit } from '../process/audit.ts';
 import type { Database } from '../process/database.ts';
-import { deferClaim } from '../process/pending.ts';
+import { Failure } from '../process/failure.ts';
+import { deferClaim, settleClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
 import { withRestartAsked, type HeldSet } from './decide.ts';
-import { deleteReceipts, noteOutcome, writeDelivery, writeHeldItems } from './delivery-rows.ts';
+import { closeAttempts, deleteReceipts, noteOutcome, replaceReceipts, writeDelivery, writeHeldItems } from './delivery-rows.ts';
 import { nameOf, type ReleaseRef } from './forbidden.ts';
 import type { DeliveryPlan, ResolveOptions } from './resolve-template-assets.ts';
 import { setDigest } from './wanted-set.ts';
@@ -52,6 +53,33 @@ export async function finishRemoval(database: Database, plan: DeliveryPlan, remo
     }]);
     await noteOutcome(trx, attempt, { outcome: 'removed' });
     await deferClaim(trx, { workspaceId: workspace.workspaceId, attempt, n: plan.n }, 0, false);
+  });
+}
+
+/** Tries, and with their backoff about half an hour, in which a volume that is not there may turn out to be mounted late. */
+const goneTriesMin = 8;
+
+/**
+ * There is no volume. Of a removed workspace nothing can be left then, and that is said where people look; a volume of any
+ * other has to come back, and is tried again for ever.
+ * @throws Failure subject VOLUME_UNWRITABLE
+ */
+export async function finishWithoutVolume(database: Database, plan: DeliveryPlan, tries: number, options: ResolveOptions): Promise<void> {
+  const { workspace, attempt, n } = plan;
+  if (workspace.status !== 'removed' || tries < goneTriesMin) {
+    throw new Failure('subject', 'VOLUME_UNWRITABLE', 'the volume of the workspace is not there: mount or make it, or remove the workspace');
+  }
+  await whilePlanned(database, plan, options, 'removal', async (trx) => {
+    await replaceReceipts(trx, workspace.workspaceId, [], []);
+    await writeHeldItems(trx, workspace, []);
+    await writeDelivery(trx, workspace.workspaceId, { present: null, staged: null, applying: null, restartDueAt: null, parkedCode: null });
+    await appendAudit(trx, [{
+      subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'remove', outcome: 'volume gone',
+      attempt, causedBy: workspace.eventId, detail: { releases: plan.delivery.held.map(nameOf), tries },
+    }]);
+    await noteOutcome(trx, attempt, { outcome: 'removed', detail: 'volume gone' });
+    await closeAttempts(trx, workspace.workspaceId, { upTo: attempt });
+    await settleClaim(trx, workspace.workspaceId, attempt, n);
   });
 }
 

@@ -101,7 +101,7 @@ async function decideLocked(
     throw new Failure('subject', 'STALE_VERSION', `workspace ${workspace.workspaceId} no longer asks for template ${template ?? 'null'}`);
   }
   const named = [...(template === null ? [] : [template]), ...workspace.plugins];
-  const concerned = [...new Set([...named, ...delivery.held.map((release) => release.itemId)])];
+  const concerned = [...new Set([...named, ...[...delivery.held, ...delivery.waiting].map((release) => release.itemId)])];
   await lockOrgItems(trx, concerned.map((itemId) => ({ org_id: workspace.orgId, item_id: itemId })), 'shared');
   await lockItems(trx, concerned, 'shared');
   const catalogue = await loadCatalogue(trx, concerned);
@@ -111,7 +111,9 @@ async function decideLocked(
     held: delivery.held, thirdPartySellers: options.thirdPartySellers,
   });
   const forbidden = forbiddenReleases({ held: delivery.held, catalogue, entitlements });
-  return { wanted, decision: decideDelivery(workspace, delivery, wanted, forbidden) };
+  // A copy of what may no longer be held does not wait for the next fence: it is what a dead attempt left (I9).
+  const residue = delivery.residue || forbiddenReleases({ held: delivery.waiting, catalogue, entitlements }).length > 0;
+  return { wanted, decision: decideDelivery(workspace, { ...delivery, residue }, wanted, forbidden) };
 }
 
 /** The baseline of a runtime at its places on the volume. */

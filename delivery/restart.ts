@@ -26,6 +26,8 @@ export async function settleStaged(trx: Transaction, plan: DeliveryPlan, locked:
   const asks = !isAsked && dueAt <= now;
   if (asks) await announcer.restartRequested(wanted.setDigest, decision.reason);
   await writeDelivery(trx, workspace.workspaceId, {
+    // What stands there is to be replaced: the boot to come reads it all.
+    ...(delivery.probeDue && { probeDue: false, probedAt: new Date(now) }),
     ...(asks && {
       restartRequested: withRestartAsked(delivery, workspace, wanted.setDigest),
       restartOwed: null,

@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { appendAudit } from '../process/audit.ts';
@@ -8,17 +9,28 @@ import { wake } from '../process/pending.ts';
 import type { WorkspaceId } from '../schemas/ids.ts';
 import { isAtRest } from './decide.ts';
 import { lockWorkspace } from './delivery-rows.ts';
+import { askForProbes } from './probing.ts';
 import { resolveTemplateAssets, type ResolveOptions } from './resolve-template-assets.ts';
 
 /** Workspaces looked at before the sweep lets others at the database. */
 const pageSize = 100;
 const pagePauseMs = 50;
 const unwellPauseMs = 2_000;
+const probeEveryMs = 1_000;
 
 export interface SweepOptions extends ResolveOptions {
   /** An attempt that began less than this many milliseconds ago may still be putting its folder in order. */
   readonly leaseMs: number;
 }
+
+/** Published on the diagnostics channel of the same name after each page and each look for probes. */
+export interface Swept {
+  readonly checked: number;
+  readonly found: number;
+  readonly probesAsked: number;
+}
+
+export const sweepChannel = channel('waybill:sweep');
 
 /** One page of a sweep. */
 export interface SweptPage {
@@ -66,19 +78,38 @@ async function mendLost(database: Database, workspaceId: WorkspaceId, options: S
   });
 }
 
-/** Sweeps over and over, `intervalMs` after the end of the last one, until the signal aborts. */
-export async function runSweep(
-  { database, options, intervalMs, signal, log }: { database: Database; options: SweepOptions; intervalMs: number; signal: AbortSignal; log: Logger },
-): Promise<void> {
+export interface RunSweepOptions {
+  readonly database: Database;
+  readonly options: SweepOptions;
+  /** From the end of one sweep to the next, milliseconds. */
+  readonly intervalMs: number;
+  /** A workspace that runs is probed again when its identity files were read longer ago than this, in milliseconds (C9). */
+  readonly probeAgeMs: number;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+}
+
+/** Sweeps over and over, and asks for probes meanwhile, until the signal aborts. */
+export async function runSweep({ database, options, intervalMs, probeAgeMs, signal, log }: RunSweepOptions): Promise<void> {
   let cursor: string | undefined;
+  let [nextSweepAt, nextProbesAt] = [0, 0];
   while (!signal.aborted) {
     let pauseMs = pagePauseMs;
     try {
-      const page = await sweepPage(database, cursor ?? '00000000-0000-0000-0000-000000000000', options);
-      // A person has to know: every one of these should have been woken by what changed.
-      if (page.found.length > 0) log.error({ workspaces: page.found }, 'the sweep found workspaces that nobody had woken');
-      cursor = page.next;
-      if (cursor === undefined) pauseMs = intervalMs;
+      if (performance.now() >= nextSweepAt) {
+        const page = await sweepPage(database, cursor ?? '00000000-0000-0000-0000-000000000000', options);
+        // A person has to know: every one of these should have been woken by what changed.
+        if (page.found.length > 0) log.error({ workspaces: page.found }, 'the sweep found workspaces that nobody had woken');
+        cursor = page.next;
+        if (cursor === undefined) nextSweepAt = performance.now() + intervalMs;
+        sweepChannel.publish({ checked: page.checked, found: page.found.length, probesAsked: 0 } satisfies Swept);
+      }
+      if (performance.now() >= nextProbesAt) {
+        nextProbesAt = performance.now() + probeEveryMs;
+        const probesAsked = await askForProbes(database, probeAgeMs);
+        sweepChannel.publish({ checked: 0, found: 0, probesAsked } satisfies Swept);
+      }
+      if (cursor === undefined) pauseMs = Math.max(0, Math.min(nextSweepAt, nextProbesAt) - performance.now());
     } catch (error) {
       const failure = asFailure(error);
       if (failure.kind !== 'dependency') throw error;

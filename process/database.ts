@@ -14,16 +14,20 @@ types.setTypeParser(pg.types.builtins.INT8, Number);
 
 const network = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH', 'ECONNABORTED']);
 
+/** Longest that a transaction may wait for its own process, in milliseconds: one that froze holds no lock for ever (I18). */
+const idleInTransactionMs = 30_000;
+
 /**
  * A pool on one database. `schema` puts one schema on the search path, so that in `dev` the control plane, billing and
  * waybill share a database. bigint columns read as numbers: every one of them is bounded by 2^53 where it is written.
  */
-export function openDatabase(url: string, options: { schema?: string; poolMax?: number; name?: string } = {}): Database {
+export function openDatabase(url: string, options: { schema?: string; poolMax?: number; name?: string; idleInTransactionMs?: number } = {}): Database {
   return knex({
     client: 'pg',
     connection: {
       connectionString: url,
       application_name: options.name ?? 'waybill',
+      idle_in_transaction_session_timeout: options.idleInTransactionMs ?? idleInTransactionMs,
       types: types as Knex.PgCustomTypesConfig, // the two type packages name the oid differently
     },
     pool: {

@@ -1,3 +1,6 @@
+import { existsSync, lstatSync } from 'node:fs';
+import { dirname, isAbsolute } from 'node:path';
+
 import { apply } from '../../delivery/volume/apply.ts';
 import { FencedOff } from '../../delivery/volume/attempt-folders.ts';
 import { fence } from '../../delivery/volume/fence.ts';
@@ -20,7 +23,7 @@ export type VolumeOperations = { readonly [Name in OperationName]: (input: Input
 /** The logic of an attempt over a real file system, with its two ways of stopping: superseded, and what the system refuses. */
 export function volumeOperations(context: VolumeContext): VolumeOperations {
   return {
-    inspect: (input) => translated(input.volume, () => inspectVolume(context, input)),
+    inspect: (input) => translated(input.volume, () => (isGone(input.volume) ? { highestAttempt: 0, attempts: [], isGone: true } : inspectVolume(context, input))),
     fence: (input) => translated(input.volume, () => orSuperseded(() => fence(context, input))),
     survey: (input) => translated(input.volume, () => survey(context, input)),
     build: (input) => translated(input.volume, () => orSuperseded(() => build(context, input))),
@@ -29,6 +32,9 @@ export function volumeOperations(context: VolumeContext): VolumeOperations {
     settle: (input) => translated(input.volume, () => settleAttempt(context, input)),
   };
 }
+
+/** Where the folder around it is away too, a mount is missing, and that says nothing of the volume. */
+const isGone = (volume: string): boolean => isAbsolute(volume) && existsSync(dirname(volume)) && lstatSync(volume, { throwIfNoEntry: false }) === undefined;
 
 function translated<Result>(volume: string, call: () => Result): Result {
   try {

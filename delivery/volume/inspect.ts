@@ -17,7 +17,7 @@ export function inspectVolume(context: VolumeContext, input: InspectInput): Insp
   using folders = openWaybill(context, input.volume);
   const attempts = attemptsIn(folders.attempts);
   testVolume(context, folders.attempts, input.volume);
-  return { highestAttempt: attempts.at(-1) ?? 0, attempts };
+  return { highestAttempt: attempts.at(-1) ?? 0, attempts, isGone: false };
 }
 
 function testVolume(context: VolumeContext, attempts: Directory, volume: string): void {

@@ -100,6 +100,8 @@ export interface Inspection {
   readonly highestAttempt: number;
   /** All of them, ascending: the records to load for the fence. */
   readonly attempts: readonly number[];
+  /** There is no volume: its root is not there, though the folder that volumes are mounted in is. Nothing was made or tested. */
+  readonly isGone: boolean;
 }
 
 export interface FenceInput {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { decideDelivery as decide, outcomeOf, type Decision, type DeliveryState, type HeldSet, type WorkspaceState } from '../../delivery/decide.ts';
+import { decideDelivery as decide, outcomeOf, withDrift, type Decision, type DeliveryState, type HeldSet, type WorkspaceState } from '../../delivery/decide.ts';
 import type { Lapse } from '../../delivery/forbidden.ts';
 import { setDigest, type WantedItem, type WantedSet } from '../../delivery/wanted-set.ts';
 import { parseItemId, parseOrgId, parseRuntimeId, parseSellerId, parseSha256, parseVersion, parseWorkspaceId } from '../../schemas/ids.ts';
@@ -28,6 +28,7 @@ const heldSet = (items: readonly WantedItem[]): HeldSet => ({ setDigest: setDige
 function delivery(change: Partial<DeliveryState> = {}): DeliveryState {
   return {
     present: heldSet([]), staged: null, applying: null, announced: null, restartRequested: null, restartOwed: null, lapsesAnnounced: [], residue: false, held: [],
+    waiting: [], probeDue: false, drifted: null,
     ...change,
   };
 }
@@ -61,6 +62,15 @@ describe('a workspace that boots', () => {
     const announced = outcomeOf(workspace(), wanted([item]));
     expect(decideDelivery(workspace(), delivery({ ...holding([item]), announced }), wanted([other]))).toMatchObject({ act: 'park', outcome: null });
     expect(decideDelivery(workspace({ epoch: 3 }), delivery({ ...holding([item]), announced }), wanted([other])).act).toBe('boot');
+  });
+
+  test('C13, I6: has what is left said anew when something was removed after AssetsReady, and no file changed before another boot (C11)', () => {
+    const plugin: WantedItem = { ...item, itemId: parseItemId('brand-voice'), kind: 'plugin' };
+    const removed = { ...holding([plugin]), announced: outcomeOf(workspace(), wanted([item, plugin])), restartOwed: 2 };
+    expect(decideDelivery(workspace(), delivery(removed), wanted([plugin], refunded))).toMatchObject({ act: 'park', outcome: { kind: 'rejected', code: 'NOT_ENTITLED' } });
+    expect(decideDelivery(workspace(), delivery(removed), wanted([plugin]))).toMatchObject({ act: 'confirm', outcome: { kind: 'ready' }, probes: 'all' });
+    expect(decideDelivery(workspace(), delivery(removed), wanted([other, plugin]))).toMatchObject({ act: 'park', code: 'MISSING_ASSETS', outcome: null });
+    expect(decideDelivery(workspace(), delivery({ ...removed, restartOwed: null }), wanted([plugin])).act).toBe('park');
   });
 
   test('C12: that was refused and holds what is left is at rest', () => {
@@ -110,6 +120,23 @@ describe('a workspace that is online', () => {
   test('C9: what is unknown counts as different', () => {
     expect(decideDelivery(online, delivery({ present: null, held: [item] }), wanted([item])).act).toBe('stage');
     expect(decideDelivery(online, delivery({ ...holding([item]), applying: { attempt: 4 } }), wanted([item])).act).toBe('stage');
+  });
+
+  test('C9: is probed when that is due and there is nothing else to do', () => {
+    const due = { ...holding([item]), announced, probeDue: true };
+    expect(decideDelivery(online, delivery(due), wanted([item]))).toMatchObject({ act: 'confirm', probes: 'identity' });
+    expect(decideDelivery(online, delivery(due), wanted([other])).act).toBe('stage');
+    expect(decideDelivery(workspace({ status: 'paused' }), delivery(due), wanted([item])).act).toBe('park');
+  });
+
+  test('I25: is not asked to restart for drift that a restart did not help against', () => {
+    const damaged = delivery({ held: [item], present: null, announced });
+    const first = { ...damaged, drifted: withDrift(damaged, workspace({ epoch: 1 }), setDigest([item])) };
+    expect(decideDelivery(online, first, wanted([item])).act).toBe('stage');
+    const again = { ...first, drifted: withDrift(first, online, setDigest([item])) };
+    expect(decideDelivery(online, again, wanted([item]))).toMatchObject({ act: 'park', outcome: { kind: 'rejected', code: 'MISSING_ASSETS', itemId: seo } });
+    expect(decideDelivery(online, again, wanted([other])).act).toBe('stage');
+    expect(decideDelivery(workspace({ epoch: 3 }), again, wanted([item])).act).toBe('boot');
   });
 
   test('I15: is not restarted when it never held anything and may have nothing', () => {

@@ -21,7 +21,7 @@ const entry = (name: string): AsideRecord['entries'][number] => ({ path: name, o
 
 describe('inspect', () => {
   test('makes the folders of waybill and finds no attempt on a new volume', () => {
-    expect(work.inspect({ volume })).toEqual({ highestAttempt: 0, attempts: [] });
+    expect(work.inspect({ volume })).toEqual({ highestAttempt: 0, attempts: [], isGone: false });
     expect(fs.readdirSync(at('.waybill'))).toEqual(['attempts', 'kept']);
     expect(fs.readdirSync(at('.waybill/attempts'))).toEqual([]);
   });
@@ -29,11 +29,15 @@ describe('inspect', () => {
   test('names the attempts that have folders, and nothing else', () => {
     work.inspect({ volume });
     for (const name of ['7', '12', '007', '1e3', 'x', '0', '-1', '99999999999999999999']) fs.mkdirSync(at(`.waybill/attempts/${name}`));
-    expect(work.inspect({ volume })).toEqual({ highestAttempt: 12, attempts: [7, 12] });
+    expect(work.inspect({ volume })).toEqual({ highestAttempt: 12, attempts: [7, 12], isGone: false });
   });
 
   test.each([
-    ['does not exist', 'VOLUME_UNWRITABLE', () => at('nowhere')],
+    ['does not exist, nor the folder around it', 'VOLUME_UNWRITABLE', () => at('nowhere/volume')],
+    ['is a link that leads nowhere', 'VOLUME_UNWRITABLE', () => {
+      fs.symlinkSync('/nowhere', at('dangling'));
+      return at('dangling');
+    }],
     ['is a file', 'VOLUME_UNWRITABLE', () => {
       fs.writeFileSync(at('file'), '');
       return at('file');
@@ -54,6 +58,10 @@ describe('inspect', () => {
   ])('refuses a volume that %s with %s', (_, code, make) => {
     const other = make();
     expect(() => work.inspect({ volume: other })).toThrow(expect.objectContaining({ kind: 'subject', code }));
+  });
+
+  test('tells a volume that is gone from one whose mount is missing', () => {
+    expect(work.inspect({ volume: at('nowhere') })).toEqual({ highestAttempt: 0, attempts: [], isGone: true });
   });
 
   test('closes the folders of waybill to others when it finds them open', () => {

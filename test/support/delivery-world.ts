@@ -120,7 +120,7 @@ export class DeliveryWorld {
   }
 
   /** Publishes a release from a real commit, approved and on the channel `stable`. */
-  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open'; seller?: 'platform' | 'acme' } = {}): Promise<void> {
+  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open'; seller?: 'platform' | 'acme'; runtimes?: readonly string[] } = {}): Promise<void> {
     const repository = join(this.folder, `${item}.git`);
     const git = (...args: string[]): string => execFileSync('git', ['-C', repository, ...args], {
       encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'],
@@ -136,7 +136,7 @@ export class DeliveryWorld {
     git('commit', '-q', '--allow-empty', '-m', version);
     await publishRelease(this.#publish, {
       repository, commit: git('rev-parse', 'HEAD').trim(), path: 'release', seller: terms.seller ?? 'platform', item, kind: terms.kind ?? 'template', version,
-      runtimes: ['claude-code'], approve: true, channel: 'stable', ...(terms.access !== undefined && { access: terms.access }),
+      runtimes: terms.runtimes ?? ['claude-code'], approve: true, channel: 'stable', ...(terms.access !== undefined && { access: terms.access }),
     });
   }
 
