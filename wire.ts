@@ -64,6 +64,7 @@ export const settingsOf = {
   relay: [...database, ...kafka, ...registry],
   expiry: database,
   sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs', 'probeAgeMs'],
+  chainer: [...database, ...store],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
   deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
   http: [
@@ -197,7 +198,7 @@ export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired 
   };
 }
 
-const storeOf = (config: Config<(typeof store)[number]>) => ({
+export const storeOf = (config: Config<(typeof store)[number]>) => ({
   endpoint: config.s3Endpoint, region: config.s3Region, bucket: config.s3Bucket, accessKeyId: config.s3AccessKeyId, secretAccessKey: config.s3SecretAccessKey,
 });
 

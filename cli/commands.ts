@@ -1,3 +1,4 @@
+import { auditCommands } from './audit.ts';
 import { catalogueCommands } from './catalogue.ts';
 import { channelCommands } from './channel.ts';
 import type { Mountable } from './command.ts';
@@ -35,5 +36,6 @@ export const commands: readonly Mountable[] = [
   deliveriesCommands,
   deadLettersCommands,
   offsetsCommands,
+  auditCommands,
   doctorCommand,
 ];

@@ -5,6 +5,7 @@ export const exitCodes = {
   usage: 2,
   nothingMatched: 3,
   partial: 4,
+  guarded: 5,
   interrupted: 130,
 } as const;
 
@@ -16,5 +17,6 @@ export const exitCodeMeanings: Readonly<Record<ExitCode, string>> = {
   2: 'the command line or the configuration is not usable; nothing was done',
   3: 'nothing matched',
   4: 'done in part; the rest is named',
+  5: 'a guard stopped it, or found what it guards against',
   130: 'interrupted; the same command goes on',
 };

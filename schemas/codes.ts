@@ -47,6 +47,8 @@ export const codes = {
   FIELD_INVALID: { meaning: 'A field has a value that its rule refuses.', cure: 'Correct the field that the message names.' },
   EVENT_TOO_LARGE: { meaning: 'The event is larger than 256 KiB.', cure: 'Send fewer plugins or shorter texts; events carry records, not content.' },
   SCHEMA_INCOMPATIBLE: { meaning: 'A change of a schema would leave events unreadable that are in the log.', cure: 'Give a new field a default, only append to enums, and change neither names nor types.' },
+  // The audit.
+  AUDIT_ALTERED: { meaning: 'The audit in the database is not the one that was published.', cure: 'Keep both as they are, and find out who had rights on the tables since the first position that is named. After a restore of the database the missing rows are those that were lost; verify from behind them with --from.' },
   // Local: the stack and the command line.
   CONFIG_INVALID: { meaning: 'The configuration is incomplete or wrong.', cure: 'Set the variables that the message lists.' },
   USAGE: { meaning: 'The command line is not understood.', cure: 'See `waybill <command> --help`.' },

@@ -24,7 +24,7 @@ export const companySettings = [
 export type CompanyConfig = Config<(typeof companySettings)[number]>;
 
 /** The roles of the pipeline that run in `waybill dev`. */
-export const companyRoles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep'] as const satisfies readonly RoleName[];
+export const companyRoles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep', 'chainer'] as const satisfies readonly RoleName[];
 
 /** Opens it all; nothing runs yet. `told` hears what the control plane has dealt with. */
 export function openCompany(config: CompanyConfig, log: (role: string) => Logger, told: (event: AssetsEvent) => void): Company {

@@ -10,6 +10,7 @@ import { tx, type Database } from '../../process/database.ts';
 import { lockOrgItems } from '../../process/locks.ts';
 import type { EntitlementChanged } from '../../schemas/generated/events.ts';
 import { parsePurchaseId, type ItemId, type OrgId } from '../../schemas/ids.ts';
+import { emptyTables } from '../support/empty-tables.ts';
 import { historyTwice, items, lineEvent, noon, orgs, purchase, revoke, workspaces } from '../support/histories.ts';
 import { createTestDatabase, type TestDatabase } from '../support/pipeline.ts';
 
@@ -22,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(async () => { await context.drop(); });
 beforeEach(async () => {
-  await database.raw('truncate entitlement_lines, entitlements, entitlement_revisions, waybill_outbox, audit, deliveries, workspace_items, pending');
+  await emptyTables(database, 'entitlement_lines', 'entitlements', 'entitlement_revisions', 'waybill_outbox', 'audit', 'deliveries', 'workspace_items', 'pending');
 });
 
 const apply = async (...events: LineEvent[]): Promise<BatchResult> => await tx(database, async (trx) => await applyEntitlementBatch(trx, events));
@@ -85,7 +86,7 @@ describe('a batch of purchases and revocations', () => {
   test('A6: a conflict is resolved by the order and reported, whichever comes first', async () => {
     const [live, ended] = [purchase({ entitlement_version: 2 }), revoke({ entitlement_version: 2 })];
     for (const [first, second] of [[live, ended], [ended, live]] as const) {
-      await database.raw('truncate entitlement_lines, entitlements, audit');
+      await emptyTables(database, 'entitlement_lines', 'entitlements', 'audit');
       await apply(first);
       const { counts, conflicts } = await apply(second);
       expect(counts).toMatchObject({ applied: 0, conflict: 1 });

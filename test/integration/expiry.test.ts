@@ -8,6 +8,7 @@ import { tx, type Database } from '../../process/database.ts';
 import { silentLogger } from '../../process/log.ts';
 import type { EntitlementChanged } from '../../schemas/generated/events.ts';
 import { parseItemId, parsePurchaseId } from '../../schemas/ids.ts';
+import { emptyTables } from '../support/empty-tables.ts';
 import { items, orgs, purchase, workspaces } from '../support/histories.ts';
 import { createTestDatabase, type TestDatabase } from '../support/pipeline.ts';
 
@@ -21,7 +22,7 @@ beforeAll(async () => {
 afterAll(async () => { await context.drop(); });
 beforeEach(async () => {
   vi.useRealTimers();
-  await database.raw('truncate entitlement_lines, entitlements, entitlement_revisions, waybill_outbox, audit, deliveries, workspace_items, pending');
+  await emptyTables(database, 'entitlement_lines', 'entitlements', 'entitlement_revisions', 'waybill_outbox', 'audit', 'deliveries', 'workspace_items', 'pending');
 });
 
 const apply = async (...events: LineEvent[]): Promise<void> => { await tx(database, async (trx) => await applyEntitlementBatch(trx, events)); };

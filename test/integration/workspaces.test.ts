@@ -7,6 +7,7 @@ import { applyEntitlementBatch } from '../../entitlements/apply-batch.ts';
 import { decide, foldBatch, type BatchResult } from '../../entitlements/decide.ts';
 import { tx, type Database } from '../../process/database.ts';
 import { parseWorkspaceId } from '../../schemas/ids.ts';
+import { emptyTables } from '../support/empty-tables.ts';
 import { historyTwice, items, orgs, provisioned, purchase, recordEvent, workspaces } from '../support/histories.ts';
 import { createTestDatabase, type TestDatabase } from '../support/pipeline.ts';
 
@@ -19,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(async () => { await context.drop(); });
 beforeEach(async () => {
-  await database.raw('truncate workspace_records, workspace_items, deliveries, pending, audit, waybill_outbox, entitlement_lines, entitlements');
+  await emptyTables(database, 'workspace_records', 'workspace_items', 'deliveries', 'pending', 'audit', 'waybill_outbox', 'entitlement_lines', 'entitlements');
 });
 
 const fold = async (...events: RecordEvent[]): Promise<BatchResult> => await tx(database, async (trx) => await foldRecords(trx, events));
@@ -98,7 +99,7 @@ describe('a batch of workspace events', () => {
   test('A6: a conflict is resolved by the order and reported, whichever comes first', async () => {
     const [live, removed] = [provisioned({ template: template ?? null }), provisioned({ status: 'removed' })];
     for (const [first, second] of [[live, removed], [removed, live]] as const) {
-      await database.raw('truncate workspace_records, audit');
+      await emptyTables(database, 'workspace_records', 'audit');
       await fold(first);
       const { counts, conflicts } = await fold(second);
       expect(counts).toMatchObject({ applied: 0, conflict: 1 });
