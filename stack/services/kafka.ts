@@ -49,11 +49,12 @@ interface Layout {
 /** Gives the empty data folder its cluster id. What an interrupted attempt left has no data in it and goes first. */
 async function format(context: NativeContext, { data, properties, logging, classes }: Layout): Promise<void> {
   await rm(data, { recursive: true, force: true });
+  // Passed in one word: one in 64 begins with a hyphen, and would be taken for an option.
   const clusterId = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url');
   try {
     await run(
       context.java.path,
-      ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', `-D${stackMark(context.stateDir)}`, `-Dlog4j2.configurationFile=${logging}`, '-cp', classes, 'kafka.tools.StorageTool', 'format', '--ignore-formatted', '--cluster-id', clusterId, '--config', properties],
+      ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', `-D${stackMark(context.stateDir)}`, `-Dlog4j2.configurationFile=${logging}`, '-cp', classes, 'kafka.tools.StorageTool', 'format', '--ignore-formatted', `--cluster-id=${clusterId}`, '--config', properties],
       { env: childEnvironment(), signal: context.signal },
     );
   } catch (error) {
