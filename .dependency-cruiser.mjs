@@ -22,7 +22,7 @@ Visitor.prototype.visitStatement = function visitWithUsing(statement) {
 
 /** Files that hold rules and nothing else: no await, clock, randomness or log line, so nothing that has them. */
 const pure = [
-  'catalogue/(release|template-fields|target-path|limits|sha256)',
+  'catalogue/(release|rollout|template-fields|target-path|limits|sha256)',
   'delivery/(decide|forbidden|wanted-set|workspace-record)',
   'entitlements/(decide|effective|line)',
 ];

@@ -21,6 +21,7 @@ import { entitlementsConsumer } from './consumers/entitlements.ts';
 import { runConsumer } from './consumers/run-consumer.ts';
 import { batchChannel, type ConsumerDefinition } from './consumers/settle.ts';
 import { workspacesConsumer } from './consumers/workspaces.ts';
+import { runRollouts } from './delivery/advance-rollouts.ts';
 import { runSweep } from './delivery/sweep.ts';
 import { CiphertextCache } from './delivery/sources/ciphertext-cache.ts';
 import { runWorker } from './delivery/worker.ts';
@@ -63,6 +64,7 @@ export const settingsOf = {
   workspaces: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   relay: [...database, ...kafka, ...registry],
   expiry: database,
+  rollouts: database,
   sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs', 'probeAgeMs'],
   chainer: [...database, ...store],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
@@ -144,14 +146,17 @@ export function wireRelay(config: Needs<'relay'>, log: Logger, name = 'relay'): 
   };
 }
 
-export function wireExpiry(config: Needs<'expiry'>, log: Logger): Wired {
-  const own = wireDatabase(config, 'expiry', 2);
-  return {
-    name: 'expiry',
-    run: async (signal) => { await runExpiry({ database: own, signal, log }); },
-    [Symbol.asyncDispose]: async () => { await own.destroy(); },
-  };
+/** A role that polls the database and needs nothing else. */
+function wirePolling(name: string, config: Needs<'database'>, run: (own: Database, signal: AbortSignal) => Promise<void>): Wired {
+  const own = wireDatabase(config, name, 2);
+  return { name, run: async (signal) => { await run(own, signal); }, [Symbol.asyncDispose]: async () => { await own.destroy(); } };
 }
+
+export const wireExpiry = (config: Needs<'expiry'>, log: Logger): Wired =>
+  wirePolling('expiry', config, async (own, signal) => { await runExpiry({ database: own, signal, log }); });
+
+export const wireRollouts = (config: Needs<'rollouts'>, log: Logger): Wired =>
+  wirePolling('rollouts', config, async (own, signal) => { await runRollouts({ database: own, signal, log }); });
 
 export function wireSweep(config: Needs<'sweep'>, log: Logger): Wired {
   const own = wireDatabase(config, 'sweep', 2);

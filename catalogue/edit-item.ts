@@ -20,6 +20,15 @@ export interface ItemEdit<T> {
   readonly audit: readonly Omit<AuditRow, 'causedBy' | 'attempt' | 'orgId'>[];
   /** Whether another release may resolve now: then every workspace that names or holds the item looks again, in this lane. */
   readonly wakes: Lane | null;
+  /** Only those in these buckets of a rollout look again; absent: all. */
+  readonly among?: BucketRange;
+}
+
+/** Buckets of a rollout, from `from` to below `below` (catalogue/rollout.ts). */
+export interface BucketRange {
+  readonly seed: string;
+  readonly from: number;
+  readonly below: number;
 }
 
 /**
@@ -34,7 +43,7 @@ export async function editItem<T>(
   return await tx(database, async (trx) => {
     await lockItems(trx, [itemId], 'exclusive');
     const entry = (await loadCatalogue(trx, [itemId])).get(itemId);
-    const { result, facts, audit, wakes } = await edit(trx, entry);
+    const { result, facts, audit, wakes, among } = await edit(trx, entry);
     if (facts.length > 0) {
       const before = entry?.catalogueVersion ?? 0;
       await trx.raw('update items set catalogue_version = ? where item_id = ?', [before + facts.length, itemId]);
@@ -42,7 +51,12 @@ export async function editItem<T>(
       await appendEvents(trx, facts.map((fact, i) => eventOf(itemId, fact, before + 1 + i, occurredAt)));
     }
     await appendAudit(trx, audit);
-    if (wakes !== null) await trx.raw('insert into fanouts (item_id, lane) values (?, ?)', [itemId, wakes]);
+    if (wakes !== null) {
+      await trx.raw(
+        'insert into fanouts (item_id, lane, seed, bucket_from, bucket_below) values (?, ?, ?::uuid, ?, ?)',
+        [itemId, wakes, among?.seed ?? null, among?.from ?? null, among?.below ?? null],
+      );
+    }
     return result;
   });
 }

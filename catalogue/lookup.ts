@@ -1,7 +1,8 @@
 import { asDatabaseFailure, type Database } from '../process/database.ts';
 import type { ItemAccess } from '../schemas/generated/events.ts';
 import type { Channel, ItemId, RuntimeId, SellerId, Sha256, Version } from '../schemas/ids.ts';
-import type { ReleaseStatus } from './release.ts';
+import type { Channels, ReleaseStatus } from './release.ts';
+import type { OpenRollout } from './rollout.ts';
 import type { Kind } from './target-path.ts';
 
 export type Access = Exclude<ItemAccess, 'unknown'>;
@@ -28,8 +29,7 @@ export interface CatalogueRelease {
 }
 
 /** An item with everything that resolving and authorising it takes. */
-export interface CatalogueEntry extends CatalogueItem {
-  readonly channels: ReadonlyMap<Channel, Version>;
+export interface CatalogueEntry extends CatalogueItem, Channels {
   readonly releases: ReadonlyMap<Version, CatalogueRelease>;
 }
 
@@ -65,17 +65,21 @@ const itemColumns = `i.item_id as "itemId", i.seller_id as "sellerId", i.kind, i
 export async function loadCatalogue(database: Database, itemIds: readonly ItemId[]): Promise<Map<ItemId, CatalogueEntry>> {
   interface Row extends CatalogueItem {
     channels: Record<Channel, Version>;
+    rollouts: Record<Channel, OpenRollout>;
     releases: CatalogueRelease[];
   }
   const rows = await ask<Row>(database, `
     select ${itemColumns},
       coalesce((select jsonb_object_agg(c.channel, c.version) from channels c where c.item_id = i.item_id), '{}') as channels,
+      coalesce((select jsonb_object_agg(o.channel, jsonb_build_object('version', o.to_version, 'seed', o.seed, 'share', o.steps[o.step]))
+        from rollouts o where o.item_id = i.item_id and o.state in ('running', 'halted')), '{}') as rollouts,
       coalesce((select jsonb_agg(jsonb_build_object('version', r.version, 'status', r.status, 'archiveSha256', r.archive_sha256,
           'archiveBytes', r.archive_bytes, 'files', r.files)) from releases r where r.item_id = i.item_id), '[]') as releases
     from items i where i.item_id = any(?::text[])`, [[...itemIds]]);
   return new Map(rows.map((row) => [row.itemId, {
     ...row,
     channels: new Map(Object.entries(row.channels) as [Channel, Version][]), // what jsonb_object_agg made of two columns
+    rollouts: new Map(Object.entries(row.rollouts) as [Channel, OpenRollout][]), // likewise
     releases: new Map(row.releases.map((release) => [release.version, release])),
   }]));
 }

@@ -4,6 +4,7 @@ import type { Channel, ItemId, Version } from '../schemas/ids.ts';
 import { editItem, type CatalogueFact } from './edit-item.ts';
 import type { CatalogueEntry, CatalogueRelease } from './lookup.ts';
 import { decideStatus, type ReleaseStatus } from './release.ts';
+import { stopRolloutsOf, type StoppedRollout } from './rollout-rows.ts';
 
 export interface ReleaseName {
   readonly itemId: ItemId;
@@ -19,6 +20,8 @@ export interface StatusChange extends CatalogueDecision {
   readonly before: ReleaseStatus;
   /** Channels that lead to the release all the same, sorted: who follows one of them gets nothing until it is moved. */
   readonly channels: readonly Channel[];
+  /** Rollouts of the release that this stopped: a yanked one goes no further, a quarantined one goes back. */
+  readonly rollouts: readonly StoppedRollout[];
 }
 
 /** What was done to a release, in the words of the command and the audit. */
@@ -40,22 +43,27 @@ export async function changeStatus(
     const found = findRelease(entry, { itemId, version });
     const { facts } = await changeStatusIn(trx, itemId, found, status);
     const changed = facts.length > 0;
+    const stopped = changed && status !== 'approved' ? await stopRolloutsOf(trx, { itemId, version, status, reason: why }) : [];
     const leading = [...entry?.channels ?? []].filter(([, to]) => to === version).map(([channel]) => channel).toSorted();
     return {
-      result: { changed, before: found.status, channels: status === 'approved' ? [] : leading },
+      result: { changed, before: found.status, channels: status === 'approved' ? [] : leading, rollouts: stopped },
       facts,
       wakes: !changed ? null : status === 'quarantined' ? 'urgent' : 'live',
       audit: changed ? [{
         subjectKind: 'release', subjectId: `${itemId}@${version}`, action: actions[status], outcome: status,
         detail: { reason: why, before: found.status },
-      }] : [],
+      }, ...stopped.map(({ channel, state }) => ({
+        subjectKind: 'item' as const, subjectId: itemId, action: 'rollout', outcome: state,
+        detail: { channel, version, reason: `release ${version} was ${status}: ${why}` },
+      }))] : [],
     };
   });
 }
 
 /**
- * Points a channel to an approved release (B3): pointing it to another would take the item away from everybody who follows it.
- * @throws Failure input NOT_FOUND, RELEASE_NOT_APPROVED, FIELD_INVALID (no reason)
+ * Points a channel to an approved release (B3), for everybody who follows it at once: pointing it to another would take the item
+ * away from them. In steps: startRollout (rollouts.ts).
+ * @throws Failure input NOT_FOUND, RELEASE_NOT_APPROVED, ROLLOUT_OPEN, FIELD_INVALID (no reason)
  */
 export async function setChannel(
   database: Database, { itemId, version, channel, reason }: ReleaseName & { readonly channel: Channel; readonly reason: string },
@@ -97,9 +105,22 @@ export async function changeStatusIn(
 export async function moveChannelIn(
   trx: Transaction, itemId: ItemId, entry: CatalogueEntry | undefined, channel: Channel, release: CatalogueRelease,
 ): Promise<CatalogueFact[]> {
-  if (release.status !== 'approved') {
-    throw new Failure('input', 'RELEASE_NOT_APPROVED', `The channel ${channel} of ${itemId} is not moved: release ${release.version} is ${release.status}, and a channel leads to an approved release`);
-  }
+  refuseWhileRolling(itemId, entry, channel);
+  return await pointChannelIn(trx, itemId, entry, channel, release);
+}
+
+/** One move at a time: a second one would change under the first what it falls back to. */
+export function refuseWhileRolling(itemId: ItemId, entry: CatalogueEntry | undefined, channel: Channel): void {
+  const rollout = entry?.rollouts.get(channel);
+  if (rollout === undefined) return;
+  throw new Failure('input', 'ROLLOUT_OPEN', `The channel ${channel} of ${itemId} is being moved to ${rollout.version} in steps, and not by anything else meanwhile`);
+}
+
+/** As moveChannelIn, also at the end of the rollout that the channel is in. */
+export async function pointChannelIn(
+  trx: Transaction, itemId: ItemId, entry: CatalogueEntry | undefined, channel: Channel, release: CatalogueRelease,
+): Promise<CatalogueFact[]> {
+  refuseUnapproved(itemId, channel, release);
   if (entry?.channels.get(channel) === release.version) return [];
   await trx.raw(
     `insert into channels (item_id, channel, version) values (?, ?, ?)
@@ -109,15 +130,22 @@ export async function moveChannelIn(
   return [{ type: 'ChannelMoved', channel, version: release.version }];
 }
 
-function findRelease(entry: CatalogueEntry | undefined, { itemId, version }: ReleaseName): CatalogueRelease {
+/** @throws Failure input RELEASE_NOT_APPROVED */
+export function refuseUnapproved(itemId: ItemId, channel: Channel, release: CatalogueRelease): void {
+  if (release.status === 'approved') return;
+  throw new Failure('input', 'RELEASE_NOT_APPROVED', `The channel ${channel} of ${itemId} is not moved: release ${release.version} is ${release.status}, and a channel leads to an approved release`);
+}
+
+/** @throws Failure input NOT_FOUND */
+export function findRelease(entry: CatalogueEntry | undefined, { itemId, version }: ReleaseName): CatalogueRelease {
   const release = entry?.releases.get(version);
   if (release !== undefined) return release;
   const reason = entry === undefined ? `there is no item ${itemId}` : `${itemId} has no release ${version}`;
   throw new Failure('input', 'NOT_FOUND', `Not in the catalogue: ${reason}`);
 }
 
-/** A reason that somebody can read later. */
-function parseReason(text: string): string {
+/** A reason that somebody can read later. @throws Failure input FIELD_INVALID */
+export function parseReason(text: string): string {
   const reason = text.trim();
   if (reason === '' || reason.length > 1_000) throw new Failure('input', 'FIELD_INVALID', 'reason should say why, in 1 to 1,000 characters: it is kept in the audit');
   return reason;

@@ -28,10 +28,13 @@ function statusCommand({ usage, status, summary, example, effect }: Words): Moun
   });
 }
 
-function describe(release: string, { status, changed, channels }: StatusChange & { readonly status: DecidedStatus }, effect: string): string {
+function describe(release: string, { status, changed, channels, rollouts }: StatusChange & { readonly status: DecidedStatus }, effect: string): string {
   return [
     `${release} ${changed ? 'is' : 'was'} ${status}${changed ? '' : ' already'}`,
     ...(changed && effect !== '' ? [effect] : []),
+    ...rollouts.map(({ channel, state }) => (state === 'halted'
+      ? `The rollout of ${channel} to it is halted: who has not got it keeps the previous release. Take it back altogether: waybill channel abort ${channel} ${release.split('@')[0] ?? ''} --reason '…'`
+      : `The rollout of ${channel} to it is aborted: everybody gets the previous release.`)),
     ...channels.map((channel) => `The channel ${channel} still leads to it. Point it to another: waybill channel set ${channel} <release> --reason '…'`),
   ].join('\n');
 }

@@ -2,13 +2,13 @@ import type { Config, SettingName } from '../process/config.ts';
 import { Failure } from '../process/failure.ts';
 import { runTogether } from '../process/lifecycle.ts';
 import { createLogger, type Logger } from '../process/log.ts';
-import { settingsOf, wireDeliveries, wireEntitlements, wireExpiry, wireRelay, wireSweep, wireWorkspaces, type Wired } from '../wire.ts';
+import { settingsOf, wireDeliveries, wireEntitlements, wireExpiry, wireRelay, wireRollouts, wireSweep, wireWorkspaces, type Wired } from '../wire.ts';
 import { wireChainer } from '../wire-audit.ts';
 import { wireHttp } from '../wire-http.ts';
 import { command } from './command.ts';
 import { readSettings } from './settings.ts';
 
-const roles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep', 'chainer', 'http'] as const;
+const roles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'rollouts', 'sweep', 'chainer', 'http'] as const;
 export type RoleName = (typeof roles)[number];
 
 /** What these roles together ask for. */
@@ -22,6 +22,7 @@ const wireOne: { readonly [Name in RoleName]: WireRole<Name> } = {
   deliveries: wireDeliveries,
   relay: wireRelay,
   expiry: wireExpiry,
+  rollouts: wireRollouts,
   sweep: wireSweep,
   chainer: wireChainer,
   http: wireHttp,

@@ -10,7 +10,7 @@ import { lockWorkspace, noteOutcome, writeDelivery } from './delivery-rows.ts';
 import { resolveTemplateAssets, type ResolveOptions } from './resolve-template-assets.ts';
 
 /** Refusals that last until somebody acts; the others pass by themselves and are not announced. */
-const lasting = new Set<Code>(['INTEGRITY_FAILED', 'TOO_LARGE', 'GATE_FIELD', 'UNSUPPORTED_VOLUME']);
+export const lastingRefusals: ReadonlySet<Code> = new Set<Code>(['INTEGRITY_FAILED', 'TOO_LARGE', 'GATE_FIELD', 'UNSUPPORTED_VOLUME']);
 
 /** After a failed attempt: why, in the delivery row and the audit, and AssetsRejected when it lasts and is news. */
 export async function reject(database: Database, claim: Claim, failure: Failure, options: ResolveOptions): Promise<void> {
@@ -25,7 +25,7 @@ export async function reject(database: Database, claim: Claim, failure: Failure,
       code: failure.code, attempt: claim.attempt, causedBy: locked.workspace.eventId, detail: { kind: failure.kind, message: failure.message },
     }]);
     await writeDelivery(trx, workspaceId, { parkedCode: failure.code });
-    if (!lasting.has(failure.code) || held.n !== claim.n) return;
+    if (!lastingRefusals.has(failure.code) || held.n !== claim.n) return;
     const plan = await resolveTemplateAssets(trx, locked.workspace.template, locked, claim, options);
     const outcome = { ...outcomeOf(plan.workspace, plan.wanted), kind: 'rejected' as const, code: failure.code };
     if (sameOutcome(plan.delivery.announced, outcome)) return;

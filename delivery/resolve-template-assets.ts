@@ -107,7 +107,7 @@ async function decideLocked(
   const catalogue = await loadCatalogue(trx, concerned);
   const entitlements = await readEntitlements(trx, workspace.orgId, concerned);
   const wanted = wantedSet({
-    template, plugins: workspace.plugins, runtime: workspace.runtime, catalogue, entitlements,
+    workspaceId: workspace.workspaceId, template, plugins: workspace.plugins, runtime: workspace.runtime, catalogue, entitlements,
     held: delivery.held, thirdPartySellers: options.thirdPartySellers,
   });
   const forbidden = forbiddenReleases({ held: delivery.held, catalogue, entitlements });

@@ -1,19 +1,18 @@
-import { resolveRelease, type ReleaseState } from '../catalogue/release.ts';
+import { resolveRelease, type Channels, type ReleaseState } from '../catalogue/release.ts';
 import { sha256 } from '../catalogue/sha256.ts';
 import type { Kind } from '../catalogue/target-path.ts';
 import type { EffectiveEntitlement } from '../entitlements/effective.ts';
 import type { Code } from '../schemas/codes.ts';
 import type { EntitlementEnd } from '../schemas/generated/events.ts';
-import type { Channel, ItemId, RuntimeId, SellerId, Sha256, Version } from '../schemas/ids.ts';
+import type { Channel, ItemId, RuntimeId, SellerId, Sha256, Version, WorkspaceId } from '../schemas/ids.ts';
 
 /** What the catalogue says of one item, as far as a delivery needs it. */
-export interface CatalogueEntry {
+export interface CatalogueEntry extends Channels {
   readonly itemId: ItemId;
   readonly sellerId: SellerId;
   readonly kind: Kind;
   readonly access: 'open' | 'platform' | 'sold';
   readonly runtimes: readonly RuntimeId[];
-  readonly channels: ReadonlyMap<Channel, Version>;
   readonly releases: ReadonlyMap<Version, ReleaseState & { readonly archiveSha256: Sha256 }>;
 }
 
@@ -46,6 +45,7 @@ export interface WantedSet {
 }
 
 export interface WantedSetInput {
+  readonly workspaceId: WorkspaceId;
   readonly template: ItemId | null;
   readonly plugins: readonly ItemId[];
   readonly runtime: RuntimeId;
@@ -58,7 +58,7 @@ export interface WantedSetInput {
 }
 
 /** The channel of items that need no entitlement, and so have no line to name one. */
-const defaultChannel = 'stable' as Channel;
+export const defaultChannel = 'stable' as Channel;
 
 /**
  * Resolves what the record asks for against the catalogue and the entitlements. Fails closed: what is unknown, of another
@@ -96,7 +96,7 @@ function resolveItem(itemId: ItemId, kind: 'template' | 'plugin', input: WantedS
   }
   const policy = entitlement?.policy ?? defaultChannel;
   const heldVersions = new Set(input.held.filter((held) => held.itemId === itemId).map((held) => held.version));
-  const resolution = resolveRelease(policy, entry.channels, entry.releases, { heldVersions });
+  const resolution = resolveRelease(policy, entry, entry.releases, { workspaceId: input.workspaceId, heldVersions });
   if (resolution.kind === 'refused') return refuse(resolution.code);
   const { version, archiveSha256 } = resolution.release;
   return { itemId, sellerId: entry.sellerId, kind, version, archiveSha256 };

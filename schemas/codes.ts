@@ -29,6 +29,8 @@ export const codes = {
   PATH_REFUSED: { meaning: 'The artifact has a path, link or mode that may not be delivered.', cure: 'Remove or rename the entry that the message names.' },
   SECRET_FOUND: { meaning: 'The artifact contains what looks like a secret.', cure: 'Remove and rotate the secret, then publish.' },
   MANIFEST_INVALID: { meaning: 'The signed manifest, or a description file of the artifact, is not well formed.', cure: 'Correct the field that the message names.' },
+  ROLLOUT_OPEN: { meaning: 'The channel is being moved in steps.', cure: 'See `waybill channel status <item>`; end the rollout with `waybill channel finish` or `waybill channel abort`, then set the channel.' },
+  ROLLOUT_HALTED: { meaning: 'A rollout stopped, because too many deliveries of the new release were refused.', cure: 'See `waybill channel status <item>` for the refusals, then `waybill channel resume`, `waybill channel abort` or `waybill channel finish`.' },
   SELLER_UNKNOWN: { meaning: 'The seller is not registered.', cure: 'Run `waybill seller create <seller>` first.' },
   // Delivery on a volume or a network.
   GRANT_EXPIRED: { meaning: 'The permission for this fetch is older than 60 seconds.', cure: 'None needed: the next attempt asks for a new one.' },

@@ -17,14 +17,14 @@ export interface Company extends AsyncDisposable {
 }
 
 export const companySettings = [
-  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.sweep, ...settingsOf.feed,
+  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.rollouts, ...settingsOf.sweep, ...settingsOf.feed,
   'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
 ] as const satisfies readonly SettingName[];
 
 export type CompanyConfig = Config<(typeof companySettings)[number]>;
 
 /** The roles of the pipeline that run in `waybill dev`. */
-export const companyRoles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'sweep', 'chainer'] as const satisfies readonly RoleName[];
+export const companyRoles = ['entitlements', 'workspaces', 'deliveries', 'relay', 'expiry', 'rollouts', 'sweep', 'chainer'] as const satisfies readonly RoleName[];
 
 /** Opens it all; nothing runs yet. `told` hears what the control plane has dealt with. */
 export function openCompany(config: CompanyConfig, log: (role: string) => Logger, told: (event: AssetsEvent) => void): Company {

@@ -53,7 +53,7 @@ describe('a yanked release (B3)', () => {
   test('stays where it is, boots again there, and goes nowhere else', async () => {
     const item = await makeItem();
     const holder = await online(item);
-    await expect(change(item, 'yanked')).resolves.toEqual({ changed: true, before: 'approved', channels: ['stable'] });
+    await expect(change(item, 'yanked')).resolves.toEqual({ changed: true, before: 'approved', channels: ['stable'], rollouts: [] });
     await world.settle();
     expect(promptOf(holder)).toBe('one');
     expect((await world.said(holder)).map(({ type }) => type)).toEqual(['AssetsReady']);
@@ -87,7 +87,7 @@ describe('a quarantined release', () => {
   test('C13: is gone now from a workspace that runs, said with its reason, with one restart to follow', async () => {
     const item = await makeItem();
     const workspace = await online(item);
-    await expect(change(item, 'quarantined')).resolves.toMatchObject({ changed: true, before: 'approved', channels: ['stable'] });
+    await expect(change(item, 'quarantined')).resolves.toMatchObject({ changed: true, before: 'approved', channels: ['stable'], rollouts: [] });
     await world.settle();
     expect(world.files(workspace)).toEqual({});
     const said = await world.said(workspace);

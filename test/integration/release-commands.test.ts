@@ -38,7 +38,7 @@ test('waybill release yank says what follows and which channels have to be moved
 test('waybill release quarantine says that it is for good, and --json has the whole decision', async () => {
   const release = await published('bad-one');
   await expect(waybillJson('release', 'quarantine', release, '--reason', 'malware')).resolves.toEqual({
-    itemId: 'bad-one', version: '1.0.0', status: 'quarantined', changed: true, before: 'approved', channels: ['stable'],
+    itemId: 'bad-one', version: '1.0.0', status: 'quarantined', changed: true, before: 'approved', channels: ['stable'], rollouts: [],
   });
   expect(await waybill('release', 'approve', release, '--reason', 'x')).toMatchObject({ code: 1, err: expect.stringContaining('CONFLICT') as string });
 });

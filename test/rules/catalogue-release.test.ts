@@ -1,16 +1,17 @@
 import { describe, expect, test } from 'vitest';
 
 import { decideStatus, identityNames, identityNamesOfAll, resolveRelease, type ReleaseStatus } from '../../catalogue/release.ts';
-import { parseChannel, parsePolicy, parseRuntimeId, parseVersion, type Version } from '../../schemas/ids.ts';
+import { parseChannel, parsePolicy, parseRuntimeId, parseVersion, parseWorkspaceId, type Version } from '../../schemas/ids.ts';
 
 const statuses: ReleaseStatus[] = ['submitted', 'approved', 'yanked', 'quarantined'];
 const v1 = parseVersion('1.0.0');
-const nothingHeld = { heldVersions: new Set<Version>() };
-const heldV1 = { heldVersions: new Set([v1]) };
+const workspaceId = parseWorkspaceId('3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11');
+const nothingHeld = { workspaceId, heldVersions: new Set<Version>() };
+const heldV1 = { workspaceId, heldVersions: new Set([v1]) };
 const stable = parseChannel('stable');
 
 const resolve = (policy: string, status: ReleaseStatus, context = nothingHeld) =>
-  resolveRelease(parsePolicy(policy), new Map([[stable, v1]]), new Map([[v1, { version: v1, status }]]), context);
+  resolveRelease(parsePolicy(policy), { channels: new Map([[stable, v1]]), rollouts: new Map() }, new Map([[v1, { version: v1, status }]]), context);
 
 describe('which release resolves (B3)', () => {
   test('an approved one, by its pin and by a channel', () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { EffectiveEntitlement } from '../../entitlements/effective.ts';
 import { setDigest, wantedSet, type CatalogueEntry, type WantedSetInput } from '../../delivery/wanted-set.ts';
 import {
-  parseChannel, parseItemId, parseRuntimeId, parseSellerId, parseSha256, parseVersion, type ItemId,
+  parseChannel, parseItemId, parseRuntimeId, parseSellerId, parseSha256, parseVersion, parseWorkspaceId, type ItemId,
 } from '../../schemas/ids.ts';
 
 const seo = parseItemId('seo-agent');
@@ -15,6 +15,7 @@ function entry(itemId: ItemId, change: Partial<CatalogueEntry> = {}): CatalogueE
   return {
     itemId, sellerId: parseSellerId('platform'), kind: itemId === seo ? 'template' : 'plugin', access: 'sold', runtimes: [claude],
     channels: new Map([[parseChannel('stable'), parseVersion('1.1.0')]]),
+    rollouts: new Map(),
     releases: new Map([
       [parseVersion('1.0.0'), { version: parseVersion('1.0.0'), status: 'yanked', archiveSha256: digest('a') }],
       [parseVersion('1.1.0'), { version: parseVersion('1.1.0'), status: 'approved', archiveSha256: digest('b') }],
@@ -31,7 +32,7 @@ const refunded: EffectiveEntitlement = { entitled: false, policy: null, validUnt
 
 function wanted(change: Partial<WantedSetInput> = {}) {
   return wantedSet({
-    template: seo, plugins: [voice], runtime: claude, thirdPartySellers: false, held: [],
+    workspaceId: parseWorkspaceId('3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11'), template: seo, plugins: [voice], runtime: claude, thirdPartySellers: false, held: [],
     catalogue: new Map([[seo, entry(seo)], [voice, entry(voice)]]),
     entitlements: new Map([[seo, entitled()], [voice, entitled()]]),
     ...change,

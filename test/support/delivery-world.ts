@@ -119,8 +119,8 @@ export class DeliveryWorld {
     await this.#close();
   }
 
-  /** Publishes a release from a real commit, approved and on the channel `stable`. */
-  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open'; seller?: 'platform' | 'acme'; runtimes?: readonly string[] } = {}): Promise<void> {
+  /** Publishes a release from a real commit, approved and on the channel `stable` or another, or with null on none. */
+  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open'; seller?: 'platform' | 'acme'; runtimes?: readonly string[]; channel?: string | null } = {}): Promise<void> {
     const repository = join(this.folder, `${item}.git`);
     const git = (...args: string[]): string => execFileSync('git', ['-C', repository, ...args], {
       encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'],
@@ -136,16 +136,16 @@ export class DeliveryWorld {
     git('commit', '-q', '--allow-empty', '-m', version);
     await publishRelease(this.#publish, {
       repository, commit: git('rev-parse', 'HEAD').trim(), path: 'release', seller: terms.seller ?? 'platform', item, kind: terms.kind ?? 'template', version,
-      runtimes: terms.runtimes ?? ['claude-code'], approve: true, channel: 'stable', ...(terms.access !== undefined && { access: terms.access }),
+      runtimes: terms.runtimes ?? ['claude-code'], approve: true, ...(terms.channel !== null && { channel: terms.channel ?? 'stable' }), ...(terms.access !== undefined && { access: terms.access }),
     });
   }
 
   /** A purchase or, with a reason, its revocation, folded. */
-  async line(item: string, revoked?: RevokeReason, purchase = 'p-1'): Promise<void> {
+  async line(item: string, revoked?: RevokeReason, purchase = 'p-1', policy = 'stable'): Promise<void> {
     const version = (this.#lines.get(item + purchase) ?? 0) + 1;
     this.#lines.set(item + purchase, version);
     const content = {
-      ...envelope(), org_id: this.org, item_id: item, purchase_id: purchase, entitlement_version: version, source: 'purchase', policy: 'stable',
+      ...envelope(), org_id: this.org, item_id: item, purchase_id: purchase, entitlement_version: version, source: 'purchase', policy,
       valid_from: 0, valid_until: null,
     };
     const event = revoked === undefined ? parseEvent('Purchase', content) : parseEvent('Revoke', { ...content, ended_at: Date.now(), reason: revoked });
@@ -266,6 +266,11 @@ export class DeliveryWorld {
   /** Every file of a volume, waybill's own folder left out: path → content. */
   files(workspaceId: string): Record<string, string> {
     return readFiles(this.volume(workspaceId), (path) => !path.startsWith('.waybill'));
+  }
+
+  /** Files that the user puts into a volume. */
+  write(workspaceId: string, files: Files): void {
+    writeFiles(this.volume(workspaceId), files);
   }
 
   /** Every file in waybill's own folder of a volume. */
