@@ -21,6 +21,11 @@ export interface Unsealer {
   }>;
 }
 
+/** What is signed of a release, and by which key it has to be. */
+export type SignedRecord = Pick<
+  SealedRelease, 'itemId' | 'kind' | 'sellerId' | 'version' | 'archiveSha256' | 'archiveBytes' | 'manifest' | 'manifestSignature' | 'signingPublicKey'
+>;
+
 /** A release whose every byte is the signed one. */
 export interface VerifiedRelease {
   readonly manifest: ReleaseManifest;
@@ -32,7 +37,7 @@ export interface VerifiedRelease {
  * The manifest of a release as its seller signed it, and nothing but what the catalogue says of that release (B5).
  * @throws Failure subject INTEGRITY_FAILED, MANIFEST_INVALID
  */
-export function verifySignedRecord(release: SealedRelease): ReleaseManifest {
+export function verifySignedRecord(release: SignedRecord): ReleaseManifest {
   const manifest = verifiedManifest(release.manifest, release.manifestSignature, release.signingPublicKey);
   const same = manifest.item_id === release.itemId && manifest.kind === release.kind && manifest.seller_id === release.sellerId
     && manifest.version === release.version && manifest.archive_sha256 === release.archiveSha256 && manifest.archive_bytes === release.archiveBytes;
@@ -47,7 +52,7 @@ export function verifySignedRecord(release: SealedRelease): ReleaseManifest {
  * @throws Failure subject INTEGRITY_FAILED, MANIFEST_INVALID, TOO_LARGE, GATE_FIELD, KEY_UNUSABLE; dependency UNAVAILABLE, UPSTREAM
  */
 export async function unsealRelease(
-  unsealer: Unsealer, release: SealedRelease, ciphertext: Uint8Array, limits: ReleaseLimits,
+  unsealer: Unsealer, release: SignedRecord & Pick<SealedRelease, 'ciphertextSha256' | 'ciphertextBytes' | 'wrappingKeyId'>, ciphertext: Uint8Array, limits: ReleaseLimits,
 ): Promise<VerifiedRelease> {
   const manifest = verifySignedRecord(release);
   if (ciphertext.length !== release.ciphertextBytes || sha256(ciphertext) !== release.ciphertextSha256) {
@@ -62,6 +67,6 @@ export async function unsealRelease(
   return { manifest, archive };
 }
 
-function integrity(release: SealedRelease, reason: string): Failure {
+function integrity(release: Pick<SignedRecord, 'itemId' | 'version'>, reason: string): Failure {
   return new Failure('subject', 'INTEGRITY_FAILED', `${release.itemId} ${release.version}: ${reason}. Nothing of it is used.`);
 }

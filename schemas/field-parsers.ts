@@ -3,7 +3,8 @@ import { FieldError, longMax, parseEventId, parseInteger } from './ids.ts';
 
 /**
  * `strict` is for what we write and fold: only symbols and codes that this version knows. `tolerant` is for readers of
- * what waybill announces: a symbol or code that a newer waybill added reads as `unknown`, or as the code's text.
+ * what waybill announces: a symbol or code that a newer waybill added reads as `unknown`, or as the code's text; a field
+ * is ignored.
  */
 export type Reading = 'strict' | 'tolerant';
 
@@ -85,7 +86,7 @@ export function list<T>(
   };
 }
 
-/** An object with exactly these fields; `rule` looks at several of them together. */
+/** An object with exactly these fields; a tolerant reader ignores others. `rule` looks at several of them together. */
 export function record<T extends object>(
   parsers: { readonly [K in keyof T & string]: Parser<T[K]> }, rule?: (value: T) => void,
 ): Parser<T> {
@@ -98,7 +99,7 @@ export function record<T extends object>(
     const parsed: Record<string, unknown> = {};
     for (const [name, parser] of rows) parsed[name] = parser(given[name], prefix + name, reading);
     for (const name of Object.keys(given)) {
-      if (!known.has(name)) throw new FieldError(prefix + name, 'left out, it is no field of this event', given[name]);
+      if (reading === 'strict' && !known.has(name)) throw new FieldError(prefix + name, 'left out, it is no field of this event', given[name]);
     }
     rule?.(parsed as T);
     return parsed as T; // every field of T has been parsed by its own row

@@ -4,12 +4,11 @@ import { DecryptCommand, GenerateDataKeyCommand, type KMSClient } from '@aws-sdk
 import type { Sealer } from '../../catalogue/publish/seal.ts';
 import type { Unsealer } from '../../delivery/unseal.ts';
 import { Failure } from '../../process/failure.ts';
+import { frameLength } from './frame-length.ts';
 import { callKms } from './kms-client.ts';
 
 /** Committing: a ciphertext opens to one plaintext only. Unsigned: the seller signs the manifest, which says more. */
 const suiteId = AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY;
-/** The default of 4 KiB is five times slower (measured). */
-const frameLength = 1024 * 1024;
 /** One seller, one wrapping key: a message with more data keys than one was not made here. */
 const sdk = buildClient({ commitmentPolicy: CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT, maxEncryptedDataKeys: 1 });
 

@@ -17,7 +17,7 @@ import type { Applied, ApplyInput, AsideEntry, KeptReason, WantedFile } from './
  *
  * Removals first, then folders that are no longer needed, then what is wanted: a release may turn a file into a folder.
  * Paths that are denied are emptied for good: our copy is unlinked at once, anything else goes to kept/ (C13).
- * @throws FencedOff
+ * @throws FencedOff; Failure subject GRANT_EXPIRED past `notAfter`
  */
 export function apply(context: VolumeContext, input: ApplyInput): Applied {
   checkInput(input);
@@ -33,13 +33,22 @@ export function apply(context: VolumeContext, input: ApplyInput): Applied {
   const wanted = new Map(input.wanted.map((file) => [file.path, file]));
   const needed = new Set(input.wanted.flatMap((file) => foldersAbove(file.path)));
 
+  const inTime = (path: string): void => {
+    if (input.notAfter === undefined || process.hrtime.bigint() <= input.notAfter) return;
+    syncTouched(run);
+    throw new Failure('subject', 'GRANT_EXPIRED', `the permit ran out before ${path} was brought to what is wanted`);
+  };
   record.entries.forEach((entry, position) => {
-    if (!wanted.has(entry.path)) untilSettled(run, entry.path, () => bring(run, position, entry, undefined));
+    if (wanted.has(entry.path)) return;
+    inTime(entry.path);
+    untilSettled(run, entry.path, () => bring(run, position, entry, undefined));
   });
   removeDirectories(run, needed);
   record.entries.forEach((entry, position) => {
     const file = wanted.get(entry.path);
-    if (file !== undefined) untilSettled(run, entry.path, () => bring(run, position, entry, file));
+    if (file === undefined) return;
+    inTime(entry.path);
+    untilSettled(run, entry.path, () => bring(run, position, entry, file));
   });
   syncTouched(run);
   return { kind: 'applied', ...run.done, directories: standingDirectories(run) };

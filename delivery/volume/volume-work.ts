@@ -186,6 +186,11 @@ export interface ApplyInput {
   readonly record: AsideRecord;
   /** The whole wanted set; each path is an entry of the record. */
   readonly wanted: readonly WantedFile[];
+  /**
+   * Nanoseconds of the machine's monotonic clock (`process.hrtime.bigint()`) after which no further path is changed: then
+   * GRANT_EXPIRED, and the same call with a new permit goes on from there. For a box, whose permit lives 60 s.
+   */
+  readonly notAfter?: bigint | undefined;
 }
 
 export interface Applied {
@@ -217,6 +222,8 @@ export interface ProbedFile {
   readonly path: string;
   /** `not-regular` also when a component above is not a directory; `different` in length or digest. */
   readonly state: 'ok' | 'missing' | 'different' | 'not-regular';
+  /** What was read; null where nothing was, or it is longer than the wanted file. */
+  readonly sha256: Sha256 | null;
 }
 
 export interface SettleInput {

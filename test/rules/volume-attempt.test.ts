@@ -124,13 +124,37 @@ describe('a second delivery', () => {
   });
 });
 
+describe('a permit that runs out', () => {
+  test('before the first path changes nothing; the next attempt delivers', () => {
+    deliver(workspace, first);
+    const before = visible(volume);
+    const next = files({ 'configs/system-prompt.md': 'be brief', 'configs/config.yaml': 'k: 2' });
+    expect(() => deliver(workspace, next, { notAfter: 0n })).toThrow(expect.objectContaining({ code: 'GRANT_EXPIRED' }) as Error);
+    expect(visible(volume)).toEqual(before);
+    expect(deliver(workspace, next)?.probed.map((probed) => probed.state)).toEqual(['ok', 'ok']);
+  });
+
+  test('between two paths stops there; every file is whole, and the next attempt goes on (I8)', () => {
+    deliver(workspace, first);
+    const next = files({ 'configs/a.md': 'a', 'configs/b.md': 'b', 'configs/config.yaml': 'k: 2' });
+    const now = process.hrtime.bigint();
+    // The clock of the permit stands still but for the file work itself: it runs out once the first path is linked.
+    const onStep = (step: string): void => { if (step === 'apply:link') while (process.hrtime.bigint() <= now + 50_000_000n); };
+    expect(() => deliver(workspace, next, { notAfter: now + 50_000_000n, onStep })).toThrow(expect.objectContaining({ code: 'GRANT_EXPIRED' }) as Error);
+    expect(visible(volume)).toMatchObject({ 'configs/a.md': '644 a', 'configs/config.yaml': '644 k: 1' });
+    expect(visible(volume)).not.toHaveProperty('configs/b.md');
+    deliver(workspace, next);
+    expect(visible(volume)).toEqual({ 'configs/': '755', 'configs/a.md': '644 a', 'configs/b.md': '644 b', 'configs/config.yaml': '644 k: 2' });
+  });
+});
+
 describe('files of the user', () => {
   test('an edited file stays, is reported, and is then the user\'s (C8)', () => {
     deliver(workspace, first);
     fs.writeFileSync(at('configs/config.yaml'), 'k: mine');
     const second = deliver(workspace, files({ 'configs/config.yaml': 'k: 2' }));
     expect(second?.applied.kept).toEqual([{ path: 'configs/config.yaml', reason: 'edited', movedTo: null }]);
-    expect(second?.probed).toEqual([{ path: 'configs/config.yaml', state: 'different' }]);
+    expect(second?.probed).toEqual([{ path: 'configs/config.yaml', state: 'different', sha256: null }]);
     expect(second?.fetched).toEqual([]);
     expect(fs.readFileSync(at('configs/config.yaml'), 'utf8')).toBe('k: mine');
   });

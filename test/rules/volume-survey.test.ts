@@ -139,6 +139,6 @@ describe('a path', () => {
   });
 
   test.each(['x'.repeat(240), depth(16), 'waybill', 'a/.waybill', ' ', 'é\n'])('%j is delivered (C14, I23)', (name) => {
-    expect(deliver(newWorkspace(volume), [file(name, 'a')])?.probed).toEqual([{ path: name, state: 'ok' }]);
+    expect(deliver(newWorkspace(volume), [file(name, 'a')])?.probed).toEqual([{ path: name, state: 'ok', sha256: digest(Buffer.from('a')) }]);
   });
 });

@@ -92,6 +92,8 @@ export interface DeliveryOptions {
   readonly mayHold?: readonly Sha256[];
   readonly onStep?: OnStep;
   readonly everyCall?: boolean;
+  /** As a permit of a box that runs out there. */
+  readonly notAfter?: bigint;
 }
 
 /** One whole attempt, as the worker does it. Null when it was superseded. */
@@ -120,7 +122,7 @@ export function deliver(workspace: Workspace, wanted: readonly (StagedFile & Wan
   workspace.receipts = new Map(record.entries.map((entry) => [entry.path, entry.ours]));
   workspace.directories = [...new Set([...record.directories, ...record.making])];
 
-  const applied = work.apply({ volume, attempt, record, wanted });
+  const applied = work.apply({ volume, attempt, record, wanted, notAfter: options.notAfter });
   if (applied.kind === 'superseded') return null;
   const probed = work.probe({ volume, files: wanted });
   onStep('finish', String(attempt));
