@@ -120,7 +120,7 @@ export default {
       name: 'adapters-behind-wire',
       severity: 'error',
       comment: 'Only wire.ts and its parts know what implements a port. Take the port as a parameter.',
-      from: { pathNot: '^(wire(-http|-audit)?\\.ts$|adapters/|test/|bench/)' },
+      from: { pathNot: '^(wire(-http|-audit|-metrics)?\\.ts$|adapters/|test/|bench/)' },
       to: { path: '^adapters/' },
     },
     {
@@ -134,15 +134,15 @@ export default {
       name: 'wire-below-doors',
       severity: 'error',
       comment: 'wire.ts composes rooms; it knows no command line, no local stack and no example.',
-      from: { path: '^wire(-http|-audit)?\\.ts$' },
+      from: { path: '^wire(-http|-audit|-metrics)?\\.ts$' },
       to: { path: '^(cli|stack|examples|test|bench)/' },
     },
     {
       name: 'doors-on-top',
       severity: 'error',
       comment: 'Nothing but tests imports the command line or wire.ts: they are the top.',
-      from: { pathNot: '^(cli|test|bench|docs)/|^wire(-http|-audit)?\\.ts$' },
-      to: { path: '^(cli/|wire(-http|-audit)?\\.ts$)' },
+      from: { pathNot: '^(cli|test|bench|docs)/|^wire(-http|-audit|-metrics)?\\.ts$' },
+      to: { path: '^(cli/|wire(-http|-audit|-metrics)?\\.ts$)' },
     },
     {
       name: 'tests-apart',

@@ -57,6 +57,7 @@ const kms = ['kmsEndpoint', 'kmsRegion', 'kmsAccessKeyId', 'kmsSecretAccessKey']
 /** What each role and command asks for; `readConfig` takes it. */
 export const settingsOf = {
   database,
+  metrics: [...database, 'metricsListen'],
   topics: [...kafka, 'replicationFactor'],
   schemas: [...registry, ...database],
   publish: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'gitTimeoutMs', 'gitCaFile'],

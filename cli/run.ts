@@ -5,6 +5,7 @@ import { createLogger, type Logger } from '../process/log.ts';
 import { settingsOf, wireDeliveries, wireEntitlements, wireExpiry, wireRelay, wireRollouts, wireSweep, wireWorkspaces, type Wired } from '../wire.ts';
 import { wireChainer } from '../wire-audit.ts';
 import { wireHttp } from '../wire-http.ts';
+import { wireMetricsServer } from '../wire-metrics.ts';
 import { command } from './command.ts';
 import { readSettings } from './settings.ts';
 
@@ -54,15 +55,16 @@ export const runCommand = command({
     if ((database !== undefined || schema !== undefined) && names.join() !== 'relay') {
       throw new Failure('input', 'USAGE', '--database and --schema are for `--role relay` alone: every other role works on WAYBILL_DATABASE_URL');
     }
-    const settings: SettingName[] = [...new Set([...names.flatMap((name): readonly SettingName[] => settingsOf[name]), 'logLevel' as const])];
+    const settings: SettingName[] = [...new Set([...names.flatMap((name): readonly SettingName[] => settingsOf[name]), ...settingsOf.metrics, 'logLevel' as const])];
     // Another database has nothing to do with the file or the schema that the environment names for ours.
     const given = {
       ...(database !== undefined && { WAYBILL_DATABASE_URL: database, WAYBILL_DATABASE_URL_FILE: '', WAYBILL_DATABASE_SCHEMA: 'public' }),
       ...(schema !== undefined && { WAYBILL_DATABASE_SCHEMA: schema }),
     };
-    const config = readSettings(settings, given) as RoleConfig & Config<'logLevel'>; // what the named roles ask for is there
+    const config = readSettings(settings, given) as RoleConfig & Config<'logLevel' | 'metricsListen'>; // what the named roles ask for is there
     const log = (name: string): Logger => createLogger(config.logLevel, name);
-    const wired = wireRoles(names, config, log);
+    const metrics = wireMetricsServer(config, log('metrics'), database === undefined ? 'pipeline' : 'producer');
+    const wired = [...(metrics === undefined ? [] : [metrics]), ...wireRoles(names, config, log)];
     try {
       output.note(`running ${names.join(', ')}; Ctrl-C drains and stops, twice stops at once`);
       await runTogether(wired, signal, { log: log('run') });

@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { Consumer, ConsumerCrashEvent, ConsumerGroupJoinEvent, EachBatchPayload, Kafka, KafkaMessage, OffsetsByTopicPartition } from 'kafkajs';
+import type { Consumer, ConsumerCrashEvent, ConsumerGroupJoinEvent, EachBatchPayload, Kafka, OffsetsByTopicPartition } from 'kafkajs';
 
 import { asFailure, Failure } from '../process/failure.ts';
 import type { TopicName } from '../schemas/topics.ts';
 import type { SourceRecord } from './dead-letters.ts';
+import { reportLag } from './lag.ts';
 import { readPositions, type LogRange } from './positions.ts';
 import { actionFor, settleBatch, type ConsumerDefinition, type SettleOptions } from './settle.ts';
+import { sourceRecordOf } from './source-record.ts';
 
 export interface RunConsumerOptions extends SettleOptions {
   readonly kafka: Kafka;
@@ -137,6 +139,8 @@ class ConsumerRun<T extends TopicName> {
   /** Runs before the first fetch of a new assignment: nothing is fetched until the positions are read. */
   #onAssigned({ payload }: ConsumerGroupJoinEvent): void {
     const partitions = payload.memberAssignment[this.#topic] ?? [];
+    // Their lag is told by whoever has them now.
+    for (const partition of [...this.#held.keys(), ...this.#failures.keys()]) reportLag(this.#definition.name, { partition, highWatermark: '0' }, 0);
     this.#held = new Map();
     this.#failures = new Map();
     if (partitions.length > 0) this.#readPositions(partitions, 0);
@@ -216,6 +220,7 @@ class ConsumerRun<T extends TopicName> {
     const isOurs = (): boolean =>
       assignment === this.#held && assignment.get(partition) === held && payload.isRunning() && !payload.isStale() && !this.#options.signal.aborted;
     if (held === undefined || !isOurs()) return;
+    reportLag(this.#definition.name, batch, held.position);
 
     const records = batch.messages.map(sourceRecordOf).filter(({ offset }) => offset >= held.position);
     const isElsewhere = records.length < batch.messages.length || records[0]?.offset !== held.position;
@@ -229,6 +234,7 @@ class ConsumerRun<T extends TopicName> {
       const next = records[from + batchMax]?.offset ?? end;
       const isSettled = await this.#settle(partition, held, records.slice(from, from + batchMax), next, payload);
       if (!isSettled || !isOurs()) return;
+      reportLag(this.#definition.name, batch, held.position);
       payload.resolveOffset(String(next - 1));
       await this.#commitToKafka(partition, held, payload);
       await payload.heartbeat();
@@ -275,20 +281,6 @@ class ConsumerRun<T extends TopicName> {
 interface Committing {
   readonly batch: EachBatchPayload['batch'];
   readonly commitOffsetsIfNecessary: (this: void, offsets: OffsetsByTopicPartition) => Promise<void>;
-}
-
-function sourceRecordOf({ offset, key, value, headers = {} }: KafkaMessage): SourceRecord {
-  const pairs = Object.entries(headers).flatMap(([name, given]) => (Array.isArray(given) ? given : [given]).flatMap((one) => headerOf(name, one)));
-  return { offset: Number(offset), key, value, headers: pairs };
-}
-
-/**
- * A header as it stands on the record. Kafka allows a value of null, which kafkajs does not type; and under names such as
- * `constructor` kafkajs hands out what every object has of itself: neither may stop a partition (I17).
- */
-function headerOf(name: string, value: unknown): (readonly [name: string, value: Buffer])[] {
-  if (value === null) return [[name, Buffer.alloc(0)]];
-  return typeof value === 'string' || Buffer.isBuffer(value) ? [[name, Buffer.from(value)]] : [];
 }
 
 /** What kafkajs throws, when it does not crash, is Kafka being unwell. */

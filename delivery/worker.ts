@@ -1,3 +1,5 @@
+import { channel } from 'node:diagnostics_channel';
+
 import { retryDelayMs } from '../process/backoff.ts';
 import { asFailure, type Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
@@ -7,6 +9,8 @@ import { claim, deferClaim, renewClaim, type Claim } from '../process/pending.ts
 import { passStep } from '../process/steps.ts';
 import { runAttempt, type DeliveryDeps } from './attempt.ts';
 import { wakeNextPage } from './fan-out.ts';
+import type { Code } from '../schemas/codes.ts';
+import type { Decision } from './decide.ts';
 import { reject } from './reject.ts';
 
 export interface WorkerOptions {
@@ -79,6 +83,17 @@ function createClaiming({ database }: DeliveryDeps, { atOnce, leaseMs }: WorkerO
   };
 }
 
+/** Published on the diagnostics channel of the same name when an attempt has ended. */
+export interface AttemptEnded {
+  /** What it did; `start` when it was over with its start: parked, asked for a restart, or superseded; `failed` with a code. */
+  readonly act: Decision['act'] | 'start' | 'failed';
+  /** Of its failure. */
+  readonly code: Code | null;
+  readonly ms: number;
+}
+
+export const attemptChannel = channel('waybill:attempt');
+
 /** One claim to its end, its lease renewed for as long as that takes. Rejects only for a fault of ours. */
 export async function deliver(deps: DeliveryDeps, claimed: Claim, leaseMs: number, log: Logger): Promise<void> {
   const startedAt = performance.now();
@@ -86,9 +101,12 @@ export async function deliver(deps: DeliveryDeps, claimed: Claim, leaseMs: numbe
   const renewal = setInterval(() => { void renewQuietly(deps, claimed, leaseMs, log); }, leaseMs / 3);
   try {
     const plan = await runAttempt(deps, claimed);
-    log.debug({ ...about, act: plan?.decision.act, ms: Math.round(performance.now() - startedAt) }, 'attempt ended');
+    const ended: AttemptEnded = { act: plan?.decision.act ?? 'start', code: null, ms: performance.now() - startedAt };
+    attemptChannel.publish(ended);
+    log.debug({ ...about, act: ended.act, ms: Math.round(ended.ms) }, 'attempt ended');
   } catch (error) {
     const failure = asFailure(error);
+    attemptChannel.publish({ act: 'failed', code: failure.code, ms: performance.now() - startedAt } satisfies AttemptEnded);
     log.info({ ...about, code: failure.code, cure: failure.cure }, `attempt failed: ${failure.message}`);
     await settleFailed(deps, claimed, failure);
     if (failure.kind === 'fault') throw error;

@@ -30,6 +30,18 @@ function hosts(min: number) {
   };
 }
 
+/** host:port to listen at; port 0 is one that is free. */
+function listenAddress(value: string): { host: string; port: number } {
+  const [host, port] = splitAtLast(value, ':');
+  if (host === '' || !/^\d{1,5}$/u.test(port) || Number(port) > 65_535) throw new Error('host:port');
+  return { host: host.replace(/^\[(?<inner>.*)\]$/u, '$<inner>'), port: Number(port) };
+}
+
+function splitAtLast(value: string, mark: string): [before: string, after: string] {
+  const at = value.lastIndexOf(mark);
+  return [value.slice(0, Math.max(at, 0)), value.slice(at + 1)];
+}
+
 function matching(pattern: RegExp, expected: string) {
   return (value: string): string => {
     if (!pattern.test(value)) throw new Error(expected);
@@ -133,6 +145,7 @@ export const settings = {
   httpProxies: setting({ variable: 'WAYBILL_HTTP_PROXIES', parse: list, defaultText: '', meaning: 'Addresses or networks (CIDR) of the proxies in front of the HTTP door, separated by commas; from them alone X-Forwarded-For is believed.' }),
   addressPerMinute: setting({ variable: 'WAYBILL_HTTP_ADDRESS_LIMIT', parse: integer(1, 1_000_000), defaultText: '1200', unit: 'requests a minute', meaning: 'Most requests that one process takes from one address.' }),
   workspacePerMinute: setting({ variable: 'WAYBILL_HTTP_WORKSPACE_LIMIT', parse: integer(1, 1_000_000), defaultText: '600', unit: 'requests a minute', meaning: 'Most requests that one process takes of one workspace.' }),
+  metricsListen: setting({ variable: 'WAYBILL_METRICS_LISTEN', parse: optional(listenAddress), defaultText: '', meaning: 'host:port where a process of `waybill run` serves `/metrics`, and nothing else, to whoever asks; served nowhere when empty.' }),
   logLevel: setting({ variable: 'WAYBILL_LOG_LEVEL', parse: oneOf('debug', 'info', 'warn', 'error', 'silent'), defaultText: 'info', meaning: 'Least level that is logged.' }),
 } as const;
 
