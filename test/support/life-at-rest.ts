@@ -92,7 +92,7 @@ const itemOf = (release: string): string => release.split('@')[0] ?? '';
 
 /** A file of the user at an identity path is looked at until it gives way (C8). */
 function restFaults({ life, said, isPending, openAttempts }: Seen): string[] {
-  const waitsForUser = life.record.status === 'provisioning' && lastOutcome(said)?.body['code'] === 'CONFLICT';
+  const waitsForUser = ['provisioning', 'online'].includes(life.record.status) && lastOutcome(said)?.body['code'] === 'CONFLICT';
   return [
     ...(isPending && !waitsForUser ? ['is still pending'] : []),
     ...(openAttempts > 0 ? [`I9: has ${openAttempts} open attempts`] : []),
