@@ -72,7 +72,8 @@ export const settingsOf = {
   deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
   http: [
     ...database, 'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
-    'httpAddress', 'httpPort', 'httpProxies', 'addressPerMinute', 'workspacePerMinute',
+    'httpAddress', 'httpPort', 'httpUrl', 'httpProxies', 'addressPerMinute', 'workspacePerMinute', 'fetchHosts',
+    'audience', 'workspaceIssuer', 'workspaceKeys', 'operatorIssuer', 'operatorKeys', 'serviceIssuer', 'serviceKeys', 'webhookSecrets',
   ],
 } as const satisfies Record<string, readonly SettingName[]>;
 
@@ -222,7 +223,7 @@ const limitsOf = ({ packedBytesMax, archiveBytesMax, ratioMax, filesMax, entryBy
 export const fetchListsOf = (config: Config<'s3Endpoint' | 'fetchHosts'>): HostLists => ({ hosts: [hostOf(config.s3Endpoint)], privateHosts: config.fetchHosts });
 
 /** host:port of a URL, the port said even where it is the protocol's own. */
-function hostOf(endpoint: string): string {
+export function hostOf(endpoint: string): string {
   const url = new URL(endpoint);
   return `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
 }

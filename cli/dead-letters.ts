@@ -1,6 +1,7 @@
-import { listDeadLetters, showDeadLetter, type DeadLetter } from '../consumers/dead-letters.ts';
+import { showDeadLetter, type DeadLetter } from '../consumers/dead-letters.ts';
 import { discardDeadLetter, redriveDeadLetter } from '../consumers/redrive.ts';
 import { Failure } from '../process/failure.ts';
+import { listDeadLetters } from '../process/list-dead-letters.ts';
 import { codes, isCode } from '../schemas/codes.ts';
 import { settingsOf, wireCodec, wireDatabase } from '../wire.ts';
 import { command, group } from './command.ts';

@@ -1,5 +1,6 @@
 import { asDatabaseFailure, type Database, type Transaction } from '../process/database.ts';
 import type { Failure } from '../process/failure.ts';
+import { summaryColumns, type DeadLetterSummary } from '../process/list-dead-letters.ts';
 import { appendBytes } from '../producers/outbox.ts';
 import { deriveEventId } from '../schemas/ids.ts';
 import type { Place } from './positions.ts';
@@ -64,21 +65,6 @@ export async function appendDeadLetters(trx: Transaction, place: Place, refused:
 /** PostgreSQL stores no NUL and no half characters; a hostile record must not stop its own dead letter. */
 const storable = (text: string): string => text.slice(0, reasonMax).toWellFormed().replaceAll('\0', '�');
 
-export type DeadLetterStatus = 'open' | 'closed' | 'redriven' | 'discarded';
-
-/** A dead letter without its bytes. */
-export interface DeadLetterSummary {
-  readonly id: number;
-  readonly consumer: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly code: string;
-  readonly reason: string;
-  readonly status: DeadLetterStatus;
-  readonly createdAt: Date;
-}
-
 /** A dead letter as it came. */
 export interface DeadLetter extends DeadLetterSummary {
   readonly key: Buffer | null;
@@ -86,34 +72,10 @@ export interface DeadLetter extends DeadLetterSummary {
   readonly headers: readonly (readonly [name: string, value: Buffer])[];
 }
 
-export interface DeadLetterFilter {
-  readonly status?: DeadLetterStatus;
-  readonly code?: string;
-  readonly consumer?: string;
-  /** Default 100. */
-  readonly limit?: number;
-}
-
-const summary = 'id, consumer, topic, partition, "offset", code, reason, status, created_at as "createdAt"';
-
-/** The newest dead letters that match, newest first. */
-export async function listDeadLetters(database: Database, { status, code, consumer, limit = 100 }: DeadLetterFilter = {}): Promise<DeadLetterSummary[]> {
-  try {
-    const { rows } = await database.raw<{ rows: DeadLetterSummary[] }>(
-      `select ${summary} from dead_letters
-       where status = coalesce(?, status) and code = coalesce(?, code) and consumer = coalesce(?, consumer) order by id desc limit ?`,
-      [status ?? null, code ?? null, consumer ?? null, limit],
-    );
-    return rows;
-  } catch (error) {
-    throw asDatabaseFailure(error);
-  }
-}
-
 /** One dead letter with its bytes; undefined when there is none of that id. */
 export async function showDeadLetter(database: Database, id: number): Promise<DeadLetter | undefined> {
   try {
-    const { rows: [row] } = await database.raw<{ rows: DeadLetterRow[] }>(`select ${summary}, key, value, headers from dead_letters where id = ?`, [id]);
+    const { rows: [row] } = await database.raw<{ rows: DeadLetterRow[] }>(`select ${summaryColumns}, key, value, headers from dead_letters where id = ?`, [id]);
     return row && { ...row, headers: row.headers.map(([name, value]) => [fromBase64(name).toString(), fromBase64(value)] as const) };
   } catch (error) {
     throw asDatabaseFailure(error);

@@ -2,9 +2,10 @@ import type { BatchResult } from '../entitlements/decide.ts';
 import { appendAudit } from '../process/audit.ts';
 import { tx, type Database, type Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
+import type { DeadLetterStatus } from '../process/list-dead-letters.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { isTopic, type TypedEvent } from '../schemas/topics.ts';
-import { showDeadLetter, type DeadLetter, type DeadLetterStatus } from './dead-letters.ts';
+import { showDeadLetter, type DeadLetter } from './dead-letters.ts';
 import { entitlementsConsumer } from './entitlements.ts';
 import { workspacesConsumer } from './workspaces.ts';
 

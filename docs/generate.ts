@@ -4,6 +4,8 @@ import type { Mountable } from '../cli/command.ts';
 import { commands } from '../cli/commands.ts';
 import { exitCodeMeanings } from '../cli/exit-codes.ts';
 import { runCommandLine } from '../cli/run-command-line.ts';
+import { openApiDocument } from '../http/openapi.ts';
+import { routes } from '../http/routes.ts';
 import { settings } from '../process/config.ts';
 import { codes } from '../schemas/codes.ts';
 
@@ -12,7 +14,7 @@ import { codes } from '../schemas/codes.ts';
  * committed equal to what this makes.
  */
 export async function generate(): Promise<Map<string, string>> {
-  return new Map([['cli.md', await commandLine()], ['configuration.md', configuration()], ['codes.md', codeTable()]]);
+  return new Map([['cli.md', await commandLine()], ['configuration.md', configuration()], ['codes.md', codeTable()], ['openapi.json', await apiReference()]]);
 }
 
 const note = (source: string): string => `<!-- Made from ${source} by \`npm run docs:generate\`. Do not edit. -->\n`;
@@ -69,6 +71,9 @@ function codeTable(): string {
   const rows = Object.entries(codes).map(([code, { meaning, cure }]) => `| \`${code}\` | ${meaning} | ${cure} |`);
   return `# Codes\n\n${note('schemas/codes.ts')}\nEvery stable code that a person or an event may meet. Codes are for ever: rows are added, none is renamed.\n\n| code | means | way out |\n|---|---|---|\n${rows.join('\n')}\n`;
 }
+
+/** The HTTP door's routes as OpenAPI 3.1, as `/openapi.json` serves them. */
+const apiReference = async (): Promise<string> => `${JSON.stringify(await openApiDocument(routes), null, 2)}\n`;
 
 const fileOf = (name: string): URL => new URL(name, import.meta.url);
 

@@ -45,6 +45,8 @@ type Shape<P extends TSchema, Q extends TSchema, B extends TSchema, A extends TS
   readonly query?: Q;
   readonly body?: B;
   readonly answer: A;
+  /** How it may answer when nothing is refused. Default: ok. */
+  readonly successes?: readonly Success[];
   /** Codes beyond those that every route may answer with. */
   readonly codes?: readonly Code[];
   /** Default 64 KiB. */

@@ -1,10 +1,21 @@
 import type { Route } from './route.ts';
+import { auditRoute } from './routes/audit.ts';
 import { catalogueItemRoute } from './routes/catalogue-item.ts';
+import { installPluginRoute, uninstallPluginRoute } from './routes/change-plugins.ts';
+import { changeTemplateRoute } from './routes/change-template.ts';
+import { deadLettersRoute } from './routes/dead-letters.ts';
+import { deliveriesRoute } from './routes/deliveries.ts';
+import { entitlementsRoute } from './routes/entitlements.ts';
 import { healthRoute } from './routes/health.ts';
+import { purchasesRoute } from './routes/purchases.ts';
 import { readyRoute } from './routes/ready.ts';
+import { revocationsRoute } from './routes/revocations.ts';
 
 /** Every route that there is. */
 export const routes: readonly Route[] = [
+  changeTemplateRoute, installPluginRoute, uninstallPluginRoute,
   catalogueItemRoute,
+  entitlementsRoute, deliveriesRoute, auditRoute, deadLettersRoute,
+  purchasesRoute, revocationsRoute,
   healthRoute, readyRoute,
 ];

@@ -11,6 +11,7 @@ import { auditDenial } from './audit-denial.ts';
 import type { HttpDeps } from './deps.ts';
 import { decideAdmission, type Authenticator, type Caller } from './identity.ts';
 import { keepBody, bodyOf } from './json-body.ts';
+import { describe, serveReference } from './openapi.ts';
 import { asRequestFailure, problemOf, problemType, statusOf, statusOfSuccess } from './problem.ts';
 import type { Answer, Route } from './route.ts';
 import type { WebhookVerifier } from './webhook.ts';
@@ -49,7 +50,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   const loggerInstance: FastifyBaseLogger = options.log;
   const app = fastify({
     loggerInstance, logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }), genReqId: () => randomUUID(), requestIdHeader: false,
-    bodyLimit: bodyBytesMax, requestTimeout: requestTimeoutMs, trustProxy: options.proxies === undefined || options.proxies.length === 0 ? false : [...options.proxies],
+    exposeHeadRoutes: false, bodyLimit: bodyBytesMax, requestTimeout: requestTimeoutMs, trustProxy: options.proxies === undefined || options.proxies.length === 0 ? false : [...options.proxies],
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 },
   }).setValidatorCompiler(TypeBoxValidatorCompiler);
   keepBody(app);
@@ -66,13 +67,14 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   app.setErrorHandler(async (error, request, reply) => await sendProblem(asRequestFailure(asDatabaseFailure(error)), request, reply));
   app.setNotFoundHandler(async (request, reply) => await sendProblem(hidden(), request, reply));
 
+  await serveReference(app);
   for (const route of options.routes) {
     const { access, method, path } = route;
     if (access.by === 'identity' && Object.keys(access.callers).length === 0) {
       throw new Failure('fault', 'FAULT', `${method} ${path} declares no callers: name who may, or nobody can`);
     }
     app.route({
-      method, url: path, bodyLimit: route.bodyBytesMax ?? bodyBytesMax, schema: schemaOf(route),
+      method, url: path, bodyLimit: route.bodyBytesMax ?? bodyBytesMax, schema: describe(route),
       onRequest: async (request, reply) => {
         if (access.by !== 'identity') return;
         const caller = await identify(request, options);
@@ -88,14 +90,6 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     });
   }
   return app;
-}
-
-/** What Fastify validates by, and what the reference is made from. */
-function schemaOf({ params, query, body, answer, summary }: Route): Record<string, unknown> {
-  return {
-    summary, response: { '2xx': answer },
-    ...(params !== undefined && { params }), ...(query !== undefined && { querystring: query }), ...(body !== undefined && { body }),
-  };
 }
 
 /** Proves who calls. A refusal of something that was shown is put on record; nothing shown is no claim. */

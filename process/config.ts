@@ -95,6 +95,21 @@ function http(value: string): string {
   return address;
 }
 
+/** Standard Webhooks: whsec_ and base64 of at least 24 bytes. */
+function webhookSecrets(value: string): string[] {
+  const found = list(value);
+  const isSecret = (secret: string): boolean => /^whsec_[A-Za-z0-9+/]+={0,2}$/u.test(secret) && Buffer.from(secret.slice(6), 'base64').length >= 24;
+  if (found.length === 0 || !found.every(isSecret)) throw new Error('whsec_ and base64 of at least 24 bytes, separated by commas');
+  return found;
+}
+
+/** Where a public key set is: a file, or an address. */
+function keySet(value: string): string {
+  return isAbsolute(value) ? value : http(value);
+}
+
+const issuerName = matching(/^[\x21-\x7e]{1,200}$/u, 'the `iss` of its tokens: 1 to 200 printable characters without blank');
+
 const schemaName = matching(/^[a-z_][a-z0-9_]{0,62}$/u, 'the name of a schema: lower-case letters, digits and _');
 const setting = <T>(row: Setting<T>): Setting<T> => row;
 
@@ -142,6 +157,15 @@ export const settings = {
   leaseMs: setting({ variable: 'WAYBILL_LEASE_MS', parse: integer(1_000, 3_600_000), defaultText: '600000', unit: 'ms', meaning: 'After this a claimed delivery whose worker is silent is claimed anew.' }),
   httpAddress: setting({ variable: 'WAYBILL_HTTP_ADDRESS', parse: matching(/^[\w.:-]+$/u, 'an address to listen on'), defaultText: '127.0.0.1', meaning: 'Address that the HTTP door listens on. TLS ends in front of it.' }),
   httpPort: setting({ variable: 'WAYBILL_HTTP_PORT', parse: integer(0, 65_535), defaultText: '8080', meaning: 'Port of the HTTP door; 0 takes one that is free.' }),
+  httpUrl: setting({ variable: 'WAYBILL_HTTP_URL', parse: optional(http), defaultText: '', meaning: 'Address under which callers reach the HTTP door, such as https://waybill.example: DPoP proofs are bound to it. What it listens on, when empty.' }),
+  audience: setting({ variable: 'WAYBILL_AUDIENCE', parse: issuerName, defaultText: 'waybill', meaning: 'Audience that tokens have to name.' }),
+  workspaceIssuer: setting({ variable: 'WAYBILL_WORKSPACE_ISSUER', parse: issuerName, meaning: 'Issuer (`iss`) of the tokens of workspaces: the control plane.' }),
+  workspaceKeys: setting({ variable: 'WAYBILL_WORKSPACE_KEYS', parse: keySet, meaning: 'Its public keys, a JWK set: an absolute path, or a URL. A URL that leads to a private address is listed in WAYBILL_FETCH_HOSTS.' }),
+  operatorIssuer: setting({ variable: 'WAYBILL_OPERATOR_ISSUER', parse: optional(issuerName), defaultText: '', meaning: 'Issuer of the tokens of operators; no operator gets in when empty.' }),
+  operatorKeys: setting({ variable: 'WAYBILL_OPERATOR_KEYS', parse: optional(keySet), defaultText: '', meaning: 'Its public keys, as for workspaces.' }),
+  serviceIssuer: setting({ variable: 'WAYBILL_SERVICE_ISSUER', parse: optional(issuerName), defaultText: '', meaning: 'Issuer of the tokens of services such as the control plane; no service gets in when empty.' }),
+  serviceKeys: setting({ variable: 'WAYBILL_SERVICE_KEYS', parse: optional(keySet), defaultText: '', meaning: 'Its public keys, as for workspaces.' }),
+  webhookSecrets: setting({ variable: 'WAYBILL_WEBHOOK_SECRETS', parse: webhookSecrets, secret: true, meaning: 'Secrets of the webhooks of billing, whsec_…, separated by commas: several while they are changed.' }),
   httpProxies: setting({ variable: 'WAYBILL_HTTP_PROXIES', parse: list, defaultText: '', meaning: 'Addresses or networks (CIDR) of the proxies in front of the HTTP door, separated by commas; from them alone X-Forwarded-For is believed.' }),
   addressPerMinute: setting({ variable: 'WAYBILL_HTTP_ADDRESS_LIMIT', parse: integer(1, 1_000_000), defaultText: '1200', unit: 'requests a minute', meaning: 'Most requests that one process takes from one address.' }),
   workspacePerMinute: setting({ variable: 'WAYBILL_HTTP_WORKSPACE_LIMIT', parse: integer(1, 1_000_000), defaultText: '600', unit: 'requests a minute', meaning: 'Most requests that one process takes of one workspace.' }),

@@ -14,7 +14,7 @@ export const catalogueItemRoute = defineRoute({
   callers: { workspace: 'any', operator: 'read', service: 'read' },
   params: Type.Object({ item: Type.String() }),
   answer: Type.Object({
-    item_id: Type.String(), kind: Type.Union([Type.Literal('template'), Type.Literal('plugin')]), runtimes: Type.Array(Type.String()),
+    item_id: Type.String(), kind: Type.Enum(['template', 'plugin']), runtimes: Type.Array(Type.String()),
     seller_id: Type.String(), access: Type.String(), catalogue_version: Type.Integer(),
   }),
   codes: ['NOT_FOUND'],

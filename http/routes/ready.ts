@@ -9,6 +9,7 @@ export const readyRoute = definePublicRoute({
   method: 'GET',
   path: '/readyz',
   summary: 'Whether it can serve, and what is not ready',
+  successes: ['ok', 'unready'],
   answer: Type.Object({ ready: Type.Boolean(), not_ready: Type.Array(Type.String(), { description: 'Names of the parts that are not ready' }) }),
   handle: async ({ signal }, { checks }) => {
     const names = Object.keys(checks);

@@ -4,7 +4,8 @@ import type { Message } from 'kafkajs';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 
 import { createRegistry } from '../../adapters/kafka/registry.ts';
-import { listDeadLetters, showDeadLetter } from '../../consumers/dead-letters.ts';
+import { showDeadLetter } from '../../consumers/dead-letters.ts';
+import { listDeadLetters } from '../../process/list-dead-letters.ts';
 import { entitlementsConsumer } from '../../consumers/entitlements.ts';
 import { workspacesConsumer } from '../../consumers/workspaces.ts';
 import { Failure } from '../../process/failure.ts';

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { appendDeadLetters, listDeadLetters, showDeadLetter } from '../../consumers/dead-letters.ts';
+import { appendDeadLetters, showDeadLetter } from '../../consumers/dead-letters.ts';
+import { listDeadLetters } from '../../process/list-dead-letters.ts';
 import { discardDeadLetter, redriveDeadLetter } from '../../consumers/redrive.ts';
 import { applyEntitlementBatch } from '../../entitlements/apply-batch.ts';
 import { tx } from '../../process/database.ts';

@@ -32,6 +32,9 @@ const examples: Partial<Record<SettingName, string>> = {
   kmsAccessKeyId: 'id',
   kmsSecretAccessKey: 'another secret',
   volumesRoot: '/volumes',
+  workspaceIssuer: 'https://control-plane.example',
+  workspaceKeys: '/etc/waybill/workspaces.jwks.json',
+  webhookSecrets: `whsec_${'c2VjcmV0'.repeat(4)}`,
 };
 
 const names = Object.keys(settings) as SettingName[]; // keys of the table
