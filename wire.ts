@@ -5,6 +5,7 @@ import type { HostLists } from './adapters/guarded-fetch/allowed-hosts.ts';
 import { createGuardedFetch } from './adapters/guarded-fetch/guarded-fetch.ts';
 import { createHostResolver } from './adapters/guarded-fetch/resolve-host.ts';
 import { createKafka } from './adapters/kafka/client.ts';
+import { createLogReader } from './adapters/kafka/log-reader.ts';
 import { createRegistry } from './adapters/kafka/registry.ts';
 import { applyTopics, type AppliedTopic } from './adapters/kafka/topics.ts';
 import { createSealer, createUnsealer } from './adapters/kms/envelope.ts';
@@ -17,6 +18,7 @@ import type { ReleaseLimits } from './catalogue/limits.ts';
 import { findItem } from './catalogue/lookup.ts';
 import type { PublishDeps } from './catalogue/publish/publish.ts';
 import type { SellerKeys } from './catalogue/publish/seller.ts';
+import { compareWithTopics } from './consumers/compare-with-topics.ts';
 import { entitlementsConsumer } from './consumers/entitlements.ts';
 import { runConsumer } from './consumers/run-consumer.ts';
 import { batchChannel, type ConsumerDefinition } from './consumers/settle.ts';
@@ -142,7 +144,9 @@ export function wireRelay(config: Needs<'relay'>, log: Logger, name = 'relay'): 
     name,
     run: async (signal) => {
       const codec = wireCodec(config, own);
-      await whileNudged(announcing, async (nudge) => { await runRelay({ database: own, codec, kafka: client, topicPrefix: config.topicPrefix, log, signal, nudge }); });
+      const { topicPrefix } = config;
+      const onConnected = async (): Promise<void> => { await compareWithTopics({ database: own, codec, reader: createLogReader(client, topicPrefix), topicPrefix, log }); };
+      await whileNudged(announcing, async (nudge) => { await runRelay({ database: own, codec, kafka: client, topicPrefix, log, signal, nudge, onConnected }); });
     },
     [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };

@@ -6,6 +6,7 @@ import type { Lane } from '../process/pending.ts';
 import { deriveEventId, type Channel, type ItemId, type Version } from '../schemas/ids.ts';
 import type { TypedEvent } from '../schemas/topics.ts';
 import { loadCatalogue, type CatalogueEntry, type CatalogueItem, type CatalogueRelease } from './lookup.ts';
+import { forgottenVersion } from './raise-versions.ts';
 
 /** Something that is so from now on; each becomes one event with a version of its own. */
 export type CatalogueFact =
@@ -44,12 +45,7 @@ export async function editItem<T>(
     await lockItems(trx, [itemId], 'exclusive');
     const entry = (await loadCatalogue(trx, [itemId])).get(itemId);
     const { result, facts, audit, wakes, among } = await edit(trx, entry);
-    if (facts.length > 0) {
-      const before = entry?.catalogueVersion ?? 0;
-      await trx.raw('update items set catalogue_version = ? where item_id = ?', [before + facts.length, itemId]);
-      const occurredAt = await readClock(trx);
-      await appendEvents(trx, facts.map((fact, i) => eventOf(itemId, fact, before + 1 + i, occurredAt)));
-    }
+    await publishFacts(trx, itemId, entry?.catalogueVersion ?? await forgottenVersion(trx, itemId), facts);
     await appendAudit(trx, audit);
     if (wakes !== null) {
       await trx.raw(
@@ -59,6 +55,29 @@ export async function editItem<T>(
     }
     return result;
   });
+}
+
+/**
+ * Publishes what stands of these items under new versions, because readers of the topic know more than the database does
+ * since it was set back (I26); whoever names or holds one looks again.
+ */
+export async function republishItems(trx: Transaction, itemIds: readonly ItemId[]): Promise<void> {
+  await lockItems(trx, itemIds, 'exclusive');
+  for (const { channels, releases, catalogueVersion, ...item } of (await loadCatalogue(trx, itemIds)).values()) {
+    await publishFacts(trx, item.itemId, catalogueVersion, [
+      { type: 'ItemChanged', item },
+      ...[...releases.values()].map((release) => ({ type: 'ReleaseChanged', release }) as const),
+      ...[...channels].map(([channel, version]) => ({ type: 'ChannelMoved', channel, version }) as const),
+    ]);
+    await trx.raw('insert into fanouts (item_id, lane) values (?, ?)', [item.itemId, 'live']);
+  }
+}
+
+async function publishFacts(trx: Transaction, itemId: ItemId, before: number, facts: readonly CatalogueFact[]): Promise<void> {
+  if (facts.length === 0) return;
+  await trx.raw('update items set catalogue_version = ? where item_id = ?', [before + facts.length, itemId]);
+  const occurredAt = await readClock(trx);
+  await appendEvents(trx, facts.map((fact, i) => eventOf(itemId, fact, before + 1 + i, occurredAt)));
 }
 
 async function readClock(trx: Transaction): Promise<number> {

@@ -124,6 +124,19 @@ export async function writeStates(trx: Transaction, states: readonly PairState[]
 }
 
 /**
+ * Revisions rise to what the topic carries, where a database that was set back has forgotten some (I26). Under the pairs'
+ * exclusive locks. What the pairs add up to is folded from the log again, and announced above that.
+ */
+export async function raiseRevisions(trx: Transaction, pairs: readonly (Pair & { readonly revision: number })[]): Promise<void> {
+  await trx.raw(
+    `insert into entitlement_revisions as minted (org_id, item_id, entitlement_revision)
+     select org_id, item_id, max(revision) from unnest(?::uuid[], ?::text[], ?::bigint[]) as said(org_id, item_id, revision) group by 1, 2 order by 1, 2
+     on conflict (org_id, item_id) do update set entitlement_revision = greatest(minted.entitlement_revision, excluded.entitlement_revision)`,
+    [...columnsOf(pairs), arrayOf(pairs.map(({ revision }) => revision))],
+  );
+}
+
+/**
  * Workspaces of the org that name, hold, have staged or are applying the item, at most `limit` of all pairs together.
  * Read after the locks, before the wakes.
  */

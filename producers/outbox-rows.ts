@@ -23,6 +23,8 @@ export interface OutboxRow {
 /** What Kafka acknowledged. `offset` is null when the broker does not say (a repeat that it had already). */
 export interface SentRow {
   readonly id: number;
+  /** Without the prefix. */
+  readonly topic: string;
   readonly partition: number;
   readonly offset: number | null;
 }
@@ -66,18 +68,37 @@ export async function readUnsent(database: Database, shards: readonly number[], 
   }
 }
 
-/** Marks rows as sent, with where they are (I26). */
+/** Marks rows as sent, with where they are, and notes up to where each partition is known (I26). */
 export async function markSent(database: Database, sent: readonly SentRow[]): Promise<void> {
   if (sent.length === 0) return;
+  const ends = endsOf(sent);
   try {
     await database.raw(
-      `update waybill_outbox o set sent_at = clock_timestamp(), sent_partition = s.partition, sent_offset = nullif(s."offset", -1)
-       from unnest(?::bigint[], ?::integer[], ?::bigint[]) s(id, partition, "offset") where o.id = s.id and o.sent_at is null`,
-      [sent.map(({ id }) => id), sent.map(({ partition }) => partition), sent.map(({ offset }) => offset ?? -1)],
+      `with marked as (
+         update waybill_outbox o set sent_at = clock_timestamp(), sent_partition = s.partition, sent_offset = nullif(s."offset", -1)
+         from unnest(?::bigint[], ?::integer[], ?::bigint[]) s(id, partition, "offset") where o.id = s.id and o.sent_at is null
+       )
+       insert into waybill_outbox_ends as held (topic, partition, next_offset)
+       select topic, partition, next_offset from unnest(?::text[], ?::integer[], ?::bigint[]) as e(topic, partition, next_offset) order by topic, partition
+       on conflict (topic, partition) do update set next_offset = excluded.next_offset where held.next_offset < excluded.next_offset`,
+      [
+        sent.map(({ id }) => id), sent.map(({ partition }) => partition), sent.map(({ offset }) => offset ?? -1),
+        ends.map(({ topic }) => topic), ends.map(({ partition }) => partition), ends.map(({ nextOffset }) => nextOffset),
+      ],
     );
   } catch (error) {
     throw asRelayFailure(error);
   }
+}
+
+/** The offset after the last one of each partition. */
+function endsOf(sent: readonly SentRow[]): { topic: string; partition: number; nextOffset: number }[] {
+  const ends = new Map<string, { topic: string; partition: number; nextOffset: number }>();
+  for (const { topic, partition, offset } of sent) {
+    const place = `${topic}/${partition}`;
+    if (offset !== null && offset >= (ends.get(place)?.nextOffset ?? 0)) ends.set(place, { topic, partition, nextOffset: offset + 1 });
+  }
+  return [...ends.values()];
 }
 
 /** Marks rows as refused and appends their dead letters, in one transaction; the next rows of their keys go on (I17). */

@@ -33,7 +33,8 @@ interface Pool {
 const keyBase = `((22338::bigint << 40) | ('waybill_outbox'::regclass::oid::bigint << 5))`;
 const presence = `(${keyBase} | 16)`;
 
-export function openShards(database: Database): RelayShards {
+/** `onConnected` is awaited on every new connection before this relay counts as there and takes a shard. */
+export function openShards(database: Database, onConnected: () => Promise<void> = async () => await Promise.resolve()): RelayShards {
   const pool = database.client as Pool;
   let client: Client | undefined;
   let onLost = (): void => undefined;
@@ -60,6 +61,7 @@ export function openShards(database: Database): RelayShards {
     fresh.once('end', onLost);
     fresh.once('error', onLost);
     client = fresh;
+    await onConnected();
     await ask(fresh, `select pg_advisory_lock_shared(${presence})`);
     return fresh;
   }

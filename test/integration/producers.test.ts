@@ -269,11 +269,11 @@ test('the migrations go forward, back and forward again, and one set after the o
   const both = await openProducers(isolated.databaseUrl, 'forward_and_back');
   try {
     const left = async (): Promise<unknown> => (await both.raw<{ rows: unknown[] }>(
-      `select relname as name from pg_class where relnamespace = 'forward_and_back'::regnamespace and relname ~ '^waybill_(outbox|lines|workspaces|schema_ids)$'
+      `select relname as name from pg_class where relnamespace = 'forward_and_back'::regnamespace and relname ~ '^waybill_(outbox|outbox_ends|lines|workspaces|schema_ids)$'
        union all select proname from pg_proc where pronamespace = 'forward_and_back'::regnamespace`)).rows;
-    expect(await rollback(both, ['outbox', 'control-plane', 'billing'])).toHaveLength(9);
+    expect(await rollback(both, ['outbox', 'control-plane', 'billing'])).toHaveLength(10);
     expect(await left()).toEqual([]);
-    expect([await installControlPlane(both), await installBilling(both), await installBilling(both)]).toMatchObject([{ length: 7 }, { length: 2 }, { length: 0 }]);
+    expect([await installControlPlane(both), await installBilling(both), await installBilling(both)]).toMatchObject([{ length: 8 }, { length: 2 }, { length: 0 }]);
   } finally {
     await both.destroy();
   }

@@ -305,6 +305,7 @@ describe('several relays of one outbox', () => {
     open.push(other);
     await other.raw('create schema other_outbox');
     await other.raw('create table waybill_outbox (like public.waybill_outbox including all)');
+    await other.raw('create table waybill_outbox_ends (like public.waybill_outbox_ends including all)');
     start();
     start({ database: other });
     await expect.poll(holders, { timeout: 10_000 }).toEqual([16, 16]);

@@ -68,6 +68,8 @@ export class DeliveryWorld {
   readonly isolated: Isolated;
   /** Releases fetched so far. */
   fetches = 0;
+  /** What was folded so far: what the topics of other teams hold. */
+  readonly #log: ({ readonly line: Parameters<typeof applyEntitlementBatch>[1][number] } | { readonly record: Parameters<typeof foldRecords>[1][number] })[] = [];
   readonly #publish: PublishDeps;
   readonly #close: () => Promise<void>;
   readonly #records = new Map<string, RecordFields>();
@@ -149,7 +151,15 @@ export class DeliveryWorld {
       valid_from: 0, valid_until: null,
     };
     const event = revoked === undefined ? parseEvent('Purchase', content) : parseEvent('Revoke', { ...content, ended_at: Date.now(), reason: revoked });
+    this.#log.push({ line: event });
     await tx(this.database, async (trx) => { await applyEntitlementBatch(trx, [event]); });
+  }
+
+  /** Folds everything again, as consumers do that were set back. */
+  async foldAgain(): Promise<void> {
+    for (const one of this.#log) {
+      await tx(this.database, async (trx) => { await ('line' in one ? applyEntitlementBatch(trx, [one.line]) : foldRecords(trx, [one.record])); });
+    }
   }
 
   /** Gives a release another status, as an operator does. */
@@ -182,6 +192,7 @@ export class DeliveryWorld {
     const event = parseEvent('TemplateChanged', { ...envelope(), ...after });
     this.#records.set(workspaceId, event.event);
     mkdirSync(this.volume(workspaceId), { recursive: true });
+    this.#log.push({ record: event });
     await tx(this.database, async (trx) => { await foldRecords(trx, [event]); });
   }
 

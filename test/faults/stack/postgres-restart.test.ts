@@ -17,11 +17,13 @@ import { recordFigures } from '../../support/fault-figures.ts';
 import { openCase, placed, publishReleases, type Case } from '../../support/fault-scenarios.ts';
 import { boot } from '../../support/fault-state.ts';
 import { startRole } from '../../support/role-process.ts';
+import { openTopics, startWorldRelay } from '../../support/world-relay.ts';
 
 let folder: string;
 let context: NativeContext;
 let server: RunningService;
 let world: DeliveryWorld;
+let relay: { stop(): Promise<void> };
 
 beforeAll(async () => {
   folder = realpathSync(mkdtempSync(join(tmpdir(), 'waybill-postgres-')));
@@ -40,8 +42,11 @@ beforeAll(async () => {
   server = await startPostgres(context);
   world = await DeliveryWorld.open(postgresUrl(context.ports.database, context.credentials.databasePassword, 'postgres'));
   await publishReleases(world);
+  // Nothing is minted on a server that started anew before its relay has compared it with the topics (I26).
+  relay = startWorldRelay(world, await openTopics(world));
 });
 afterAll(async () => {
+  await relay.stop();
   await world.close();
   await server.stop();
   rmSync(folder, { recursive: true, force: true });

@@ -1,0 +1,1 @@
+drop table waybill_outbox_ends;
