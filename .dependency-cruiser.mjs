@@ -25,6 +25,8 @@ const pure = [
   'catalogue/(release|rollout|template-fields|target-path|limits|sha256)',
   'delivery/(decide|forbidden|wanted-set|workspace-record)',
   'entitlements/(decide|effective|line)',
+  'replay/run/(throttle|progress|plan-hash)',
+  'replay/backfill/(identity|canary-gate|coverage|tag-verdict|judge-tagged)',
 ];
 const pureFiles = `^(${pure.join('|')})\\.ts$`;
 const pureSchemas = '^schemas/(ids|codes|topics|runtimes|generated/events)\\.ts$';
@@ -40,7 +42,7 @@ const directions = {
   entitlements: ['schemas', 'process', 'producers/(outbox|check-input)'],
   catalogue: ['schemas', 'process', 'producers/(outbox|check-input)'],
   delivery: ['schemas', 'process', 'producers/(outbox|check-input)', 'entitlements', 'catalogue'],
-  replay: ['schemas', 'process', 'producers/(outbox|check-input)', 'entitlements', 'catalogue', 'delivery'],
+  replay: ['schemas', 'process', 'producers', 'entitlements', 'catalogue', 'delivery'],
   agent: ['schemas', 'process', 'catalogue', 'delivery'],
   consumers: ['schemas', 'process', 'producers/(outbox|check-input)', 'entitlements', 'catalogue', 'delivery', 'replay'],
   http: ['schemas', 'process', 'producers', 'entitlements', 'catalogue', 'delivery', 'replay'],
@@ -120,7 +122,7 @@ export default {
       name: 'adapters-behind-wire',
       severity: 'error',
       comment: 'Only wire.ts and its parts know what implements a port. Take the port as a parameter.',
-      from: { pathNot: '^(wire(-http|-audit|-metrics)?\\.ts$|adapters/|test/|bench/)' },
+      from: { pathNot: '^(wire(-http|-audit|-metrics|-runs)?\\.ts$|adapters/|test/|bench/)' },
       to: { path: '^adapters/' },
     },
     {
@@ -134,15 +136,15 @@ export default {
       name: 'wire-below-doors',
       severity: 'error',
       comment: 'wire.ts composes rooms; it knows no command line, no local stack and no example.',
-      from: { path: '^wire(-http|-audit|-metrics)?\\.ts$' },
+      from: { path: '^wire(-http|-audit|-metrics|-runs)?\\.ts$' },
       to: { path: '^(cli|stack|examples|test|bench)/' },
     },
     {
       name: 'doors-on-top',
       severity: 'error',
       comment: 'Nothing but tests imports the command line or wire.ts: they are the top.',
-      from: { pathNot: '^(cli|test|bench|docs)/|^wire(-http|-audit|-metrics)?\\.ts$' },
-      to: { path: '^(cli/|wire(-http|-audit|-metrics)?\\.ts$)' },
+      from: { pathNot: '^(cli|test|bench|docs)/|^wire(-http|-audit|-metrics|-runs)?\\.ts$' },
+      to: { path: '^(cli/|wire(-http|-audit|-metrics|-runs)?\\.ts$)' },
     },
     {
       name: 'tests-apart',

@@ -4,6 +4,7 @@ import { join, relative, sep } from 'node:path';
 import { recordBaseline, type BaselineFile } from '../catalogue/baselines.ts';
 import { sha256 } from '../catalogue/sha256.ts';
 import { Failure } from '../process/failure.ts';
+import { parseItemId } from '../schemas/ids.ts';
 import { runtimeIds, parseKnownRuntime } from '../schemas/runtimes.ts';
 import { settingsOf, wireDatabase } from '../wire.ts';
 import { command, group } from './command.ts';
@@ -13,15 +14,19 @@ import { readSettings } from './settings.ts';
 const baseline = command({
   usage: 'baseline',
   summary: 'Record what the platform wrote into config roots before waybill existed',
-  examples: [['catalogue baseline --runtime claude-code --dir ./image/configs --reason "image 2026-10"', 'files like these count as ours in existing workspaces: a delivery replaces them']],
+  examples: [
+    ['catalogue baseline --runtime claude-code --dir ./image/configs --reason "image 2026-10"', 'files like these count as ours in existing workspaces: a delivery replaces them'],
+    ['catalogue baseline --runtime claude-code --dir ./seo/configs --item seo-agent --reason "SEO image 2026-10"', 'and a workspace that has them is an SEO workspace to a backfill'],
+  ],
   options: (yargs) => yargs
     .option('runtime', { choices: runtimeIds, demandOption: true, describe: 'Whose config root it is' })
     .option('dir', { type: 'string', demandOption: true, describe: 'A config root exactly as the platform leaves it, without a file of a user' })
+    .option('item', { type: 'string', describe: 'The template whose identity these files were' })
     .option('reason', { type: 'string', demandOption: true, describe: 'Kept in the audit' }),
-  run: async ({ runtime, dir, reason }, { output }) => {
+  run: async ({ runtime, dir, item, reason }, { output }) => {
     const files = await readFiles(dir);
     await using own = wireDatabase(readSettings(settingsOf.database), 'catalogue', 1);
-    const done = await recordBaseline(own, { runtime: parseKnownRuntime(runtime), files, reason });
+    const done = await recordBaseline(own, { runtime: parseKnownRuntime(runtime), files, reason, itemId: item === undefined ? undefined : parseItemId(item) });
     output.result({ runtime, ...done }, ({ recorded, known, refused }) => [
       `${String(recorded)} files are recorded as the platform's own for ${runtime}, ${String(known)} were already`,
       ...refused.map((fault) => `left out: ${JSON.stringify(fault.path)}, ${fault.reason}`),

@@ -1,4 +1,5 @@
 import { auditCommands } from './audit.ts';
+import { backfillCommands } from './backfill.ts';
 import { catalogueCommands } from './catalogue.ts';
 import { channelCommands } from './channel.ts';
 import type { Mountable } from './command.ts';
@@ -35,6 +36,7 @@ export const commands: readonly Mountable[] = [
   explainCommand,
   deliveriesCommands,
   deadLettersCommands,
+  backfillCommands,
   offsetsCommands,
   auditCommands,
   doctorCommand,

@@ -6,6 +6,7 @@ export const exitCodes = {
   nothingMatched: 3,
   partial: 4,
   guarded: 5,
+  leaseHeld: 6,
   interrupted: 130,
 } as const;
 
@@ -18,5 +19,6 @@ export const exitCodeMeanings: Readonly<Record<ExitCode, string>> = {
   3: 'nothing matched',
   4: 'done in part; the rest is named',
   5: 'a guard stopped it, or found what it guards against',
+  6: 'another process has the run',
   130: 'interrupted; the same command goes on',
 };

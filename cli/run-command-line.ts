@@ -106,7 +106,12 @@ function report(error: unknown, { output, signal }: CommandContext, debug: boole
   return codeOf(failure);
 }
 
+/** What a guard of a run refuses; scripts tell it from what merely failed. */
+const guards = new Set<string>(['PLAN_CHANGED', 'CANARY_MISSING', 'IDENTITY_MISMATCH', 'MIS_TAGGED']);
+
 function codeOf({ code }: Failure): ExitCode {
+  if (code === 'RUN_LEASED') return exitCodes.leaseHeld;
+  if (guards.has(code)) return exitCodes.guarded;
   if (code === 'USAGE' || code === 'CONFIG_INVALID') return exitCodes.usage;
   return code === 'NOT_FOUND' ? exitCodes.nothingMatched : exitCodes.failed;
 }

@@ -32,10 +32,13 @@ export async function foldRecords(trx: Transaction, events: readonly RecordEvent
   await writeNamedItems(trx, records);
 
   const lanes = new Map<string, Lane>(begun.map((workspaceId) => [workspaceId, 'live']));
-  for (const record of records) lanes.set(record.workspaceId, record.origin === 'backfill' ? 'backfill' : 'live');
+  for (const record of records) lanes.set(record.workspaceId, inBulk.has(record.origin) ? 'backfill' : 'live');
   await wakeInLanes(trx, lanes);
   return { counts: countBuckets(folded), conflicts: folded.flatMap(conflictOf) };
 }
+
+/** Changes that come by the thousand: what one user changed is served first (D7). */
+const inBulk = new Set<WorkspaceRecord['origin']>(['backfill', 'rollback', 'import']);
 
 /** Locks the rows in one statement and reads them in a later one, which alone sees what the last holder committed. */
 async function lockRecords(trx: Transaction, workspaceIds: readonly string[]): Promise<Map<string, WorkspaceRecord>> {

@@ -3,7 +3,7 @@ import { arrayOf, jsonLinesOf } from './sql-columns.ts';
 
 /** One decision for the record (E2): what was decided about what, why, and what caused it. Holds no secret, ever. */
 export interface AuditRow {
-  readonly subjectKind: 'line' | 'workspace' | 'item' | 'release' | 'seller' | 'dead-letter' | 'expiry' | 'caller';
+  readonly subjectKind: 'line' | 'workspace' | 'item' | 'release' | 'seller' | 'dead-letter' | 'expiry' | 'caller' | 'run';
   /** The full id: `org/item/purchase`, a workspace id, `item@version`, `operator/subject`, … */
   readonly subjectId: string;
   readonly orgId?: string | undefined;

@@ -19,7 +19,13 @@ export const stepNames = [
   'settle', 'close:commit', 'close:committed',
 ] as const;
 
-export type StepName = (typeof stepNames)[number];
+/** The same of a run of replay/: where its process may be killed. `run:piece` is one piece with its checkpoint. */
+export const runStepNames = [
+  'run:leased', 'run:piece:commit', 'run:piece:committed',
+  'backfill:change:commit', 'backfill:change:committed',
+] as const;
+
+export type StepName = (typeof stepNames)[number] | (typeof runStepNames)[number];
 
 /** What a subscriber of `waybill:step` gets. */
 export interface PassedStep {

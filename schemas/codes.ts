@@ -61,6 +61,14 @@ export const codes = {
   STACK_LOCKED: { meaning: 'A stack of this checkout is already running.', cure: 'Use the one that runs, or stop it first.' },
   SERVICE_FAILED: { meaning: 'A service of the local stack did not start or ended by itself.', cure: 'Read the log file that the message names.' },
   OFFSET_OUT_OF_RANGE: { meaning: 'The stored position is not in the log: the topic or the database was replaced.', cure: 'Run the command that the message names.' },
+  // Runs of an operator: replay, rebuild, backfill, import.
+  RUN_LEASED: { meaning: 'Another process has the run, or took it over.', cure: 'Wait for it, or stop it with `pause`; a run whose process died can be resumed after 15 s.' },
+  PLAN_CHANGED: { meaning: 'What the plan was made on is no longer so.', cure: 'Make a new plan and read it.' },
+  CANARY_MISSING: { meaning: 'The fleet step needs a canary that was verified for the same release.', cure: 'Run `waybill backfill apply <run> --canary <one full id>` and wait for its boot.' },
+  IDENTITY_MISMATCH: { meaning: 'The identity that stands in a workspace now is not that of the template it was to be tagged with.', cure: 'Correct the mapping; if the files are the template\'s after all, record them with `waybill catalogue baseline --item`.' },
+  IDENTITY_CHANGED: { meaning: 'The identity files of a workspace changed after the plan was made.', cure: 'Make a new plan; it reads them again.' },
+  SET_BY_HAND: { meaning: 'Somebody set the template since; it is not touched.', cure: 'None needed.' },
+  MIS_TAGGED: { meaning: 'A workspace carries a template that its identity or the plan contradicts: a security incident.', cure: 'Roll the run back, then look at what the workspace was given.' },
   // Bugs.
   FAULT: { meaning: 'Waybill has a bug.', cure: 'Report it with the log; the process stops so that a supervisor restarts it.' },
 } as const satisfies Record<string, { meaning: string; cure: string }>;

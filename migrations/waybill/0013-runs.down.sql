@@ -1,0 +1,3 @@
+drop table baseline_items;
+drop table run_items;
+drop table runs;
