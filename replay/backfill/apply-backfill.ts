@@ -95,7 +95,8 @@ async function requirePins(deps: BackfillDeps, run: Run, items: readonly RunItem
   for (const item of items) {
     const { item: template, runtime, pin } = item.plan as TagPlan; // a plan of this kind
     if (pin === null || item.orgId === null) continue;
-    const now = await resolve(item.orgId as OrgId, template, runtime); // read from the control plane's own column
+    // The org was read from the control plane's own column.
+    const now = await resolve({ workspaceId: parseWorkspaceId(item.subject), org: item.orgId as OrgId, item: template, runtime });
     if (movedPins([pin], 'pin' in now ? [now.pin] : []).length > 0) {
       throw new Failure('input', 'PLAN_CHANGED', `Workspace ${item.subject} would get ${'pin' in now ? pinName(now.pin) : `nothing (${now.code})`} now, not ${pinName(pin)}.`);
     }

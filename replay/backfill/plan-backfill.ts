@@ -146,7 +146,7 @@ async function planWorkspace(deps: BackfillDeps, { line, row, item, resolve, kno
   });
   const verdict = decideTag(row, { item, runtime: row.runtime });
   if (verdict.act === 'leave') return { item: leave(verdict.state, verdict.code) };
-  const resolved = await resolve(row.orgId, item, row.runtime);
+  const resolved = await resolve({ workspaceId: row.workspaceId, org: row.orgId, item, runtime: row.runtime });
   if ('code' in resolved || known === undefined) return { item: leave('skipped', 'code' in resolved ? resolved.code : 'RUNTIME_UNKNOWN') };
   if (row.deliveryMode !== 'volume') return { item: leave('skipped', 'UNSUPPORTED_VOLUME') };
 

@@ -1,16 +1,25 @@
 import { loadCatalogue, type CatalogueEntry } from '../../catalogue/lookup.ts';
 import { wantedSet } from '../../delivery/wanted-set.ts';
+import type { EffectiveEntitlement } from '../../entitlements/effective.ts';
 import { readEntitlements } from '../../entitlements/read-entitlements.ts';
 import { tx, type Database } from '../../process/database.ts';
 import type { Code } from '../../schemas/codes.ts';
-import type { ItemId, OrgId, RuntimeId } from '../../schemas/ids.ts';
+import type { ItemId, OrgId, RuntimeId, WorkspaceId } from '../../schemas/ids.ts';
 import type { Pin } from './canary-gate.ts';
 
 /** The release that a workspace of this org would get with this template, or why it would get none. */
 export type Resolved = { readonly pin: Pin } | { readonly code: Code };
 
-/** Answers from the catalogue and the entitlements as they are now; the same question is asked once. */
-export type ResolvePin = (org: OrgId, item: ItemId, runtime: RuntimeId) => Promise<Resolved>;
+/** Whom it is asked for. */
+export interface PinQuestion {
+  readonly workspaceId: WorkspaceId;
+  readonly org: OrgId;
+  readonly item: ItemId;
+  readonly runtime: RuntimeId;
+}
+
+/** Answers from the catalogue and the entitlements as they were when they were first asked for. */
+export type ResolvePin = (question: PinQuestion) => Promise<Resolved>;
 
 /**
  * A look ahead, by the rule that deliveries resolve by, so that no workspace is tagged with what it could not get and would
@@ -18,20 +27,17 @@ export type ResolvePin = (org: OrgId, item: ItemId, runtime: RuntimeId) => Promi
  */
 export function createPinResolver(database: Database, thirdPartySellers: boolean): ResolvePin {
   const entries = new Map<ItemId, Promise<CatalogueEntry | undefined>>();
-  const answers = new Map<string, Promise<Resolved>>();
-  const entryOf = async (item: ItemId): Promise<CatalogueEntry | undefined> => (await loadCatalogue(database, [item])).get(item);
-
-  const resolve = async (org: OrgId, item: ItemId, runtime: RuntimeId): Promise<Resolved> => {
-    const entry = await getOrSet(entries, item, async () => await entryOf(item));
-    const entitlements = await tx(database, async (trx) => await readEntitlements(trx, org, [item]));
+  const entitled = new Map<string, Promise<Map<ItemId, EffectiveEntitlement>>>();
+  return async ({ workspaceId, org, item, runtime }) => {
+    const entry = await getOrSet(entries, item, async () => (await loadCatalogue(database, [item])).get(item));
+    const entitlements = await getOrSet(entitled, `${org} ${item}`, async () => await tx(database, async (trx) => await readEntitlements(trx, org, [item])));
     const wanted = wantedSet({
-      template: item, plugins: [], runtime, catalogue: new Map(entry === undefined ? [] : [[item, entry]]), entitlements, held: [], thirdPartySellers,
+      workspaceId, template: item, plugins: [], runtime, catalogue: new Map(entry === undefined ? [] : [[item, entry]]), entitlements, held: [], thirdPartySellers,
     });
     const [release] = wanted.items;
     if (release === undefined) return { code: wanted.refusal?.code ?? 'TEMPLATE_UNKNOWN' };
     return { pin: { item, version: release.version, archiveSha256: release.archiveSha256 } };
   };
-  return async (org, item, runtime) => await getOrSet(answers, `${org} ${item} ${runtime}`, async () => await resolve(org, item, runtime));
 }
 
 async function getOrSet<K, V>(map: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {

@@ -40,7 +40,7 @@ describe('a plan', () => {
   test('D3: refuses prefixes, names, patterns, unknown ids and two items for one workspace, each with its line, before anything is written', async () => {
     const id = await world.workspace();
     const before = [await world.records(), await world.published()];
-    const list = parseWorkspaceList([`${id},seo-agent`, id.slice(0, 8), 'seo-*', `${id},support-agent`, randomUUID(), `${id.toUpperCase()}`].join('\n'));
+    const list = parseWorkspaceList([`${id},seo-agent`, id.slice(0, 8), 'seo-*', `${id},support-agent`, randomUUID(), id.toUpperCase()].join('\n'));
     const refused = await planBackfill(world.deps, { listed: list, reason }).catch((error: unknown) => String(error));
     for (const line of [2, 3, 4, 5, 6]) expect(refused).toContain(`line ${String(line)}:`);
     expect(refused).not.toContain('line 1:');
@@ -62,7 +62,7 @@ describe('a plan', () => {
     expect(items.map(({ state, code }) => [state, code])).toEqual([
       ['planned', null], ['skipped', 'CONFLICT'], ['skipped', 'SET_BY_HAND'], ['skipped', 'NOT_ENTITLED'], ['planned', null],
     ]);
-    expect((items[0]?.plan as TagPlan).files).toEqual({ absent: 0, adopted: 2, same: 0, users: 1, usersPaths: ['configs/skills/audit/SKILL.md'] });
+    expect(items[0]?.plan).toMatchObject({ files: { absent: 0, adopted: 2, same: 0, users: 1, usersPaths: ['configs/skills/audit/SKILL.md'] } });
     expect(items.map((item) => (item.plan as TagPlan).verdict)).toEqual(['agrees', 'users', null, null, 'absent']);
     expect([await world.records(), await world.published()]).toEqual(before);
   });
