@@ -67,8 +67,13 @@ async function mendLost(database: Database, workspaceId: WorkspaceId, options: S
     if (locked === undefined) return false;
     const plan = await resolveTemplateAssets(trx, locked.workspace.template, locked, { attempt: 0, n: 0 }, options);
     if (isAtRest(plan.decision, plan.delivery)) return false;
-    const { rows: pending } = await trx.raw<{ rows: unknown[] }>('select 1 from pending where workspace_id = ?', [workspaceId]);
-    if (pending.length > 0) return false;
+    // Due, or in a page of a fan-out that is still to come: nothing is lost.
+    const { rows: due } = await trx.raw<{ rows: unknown[] }>(
+      `select 1 from pending where workspace_id = :workspaceId union all
+       select 1 from workspace_items w join fanouts f using (item_id)
+       where w.workspace_id = :workspaceId and f.done_at is null and w.workspace_id > f.cursor and w.org_id = coalesce(f.org_id, w.org_id)`, { workspaceId },
+    );
+    if (due.length > 0) return false;
     await appendAudit(trx, [{
       subjectKind: 'workspace', subjectId: workspaceId, orgId: locked.workspace.orgId, action: 'sweep', outcome: 'found',
       detail: { act: plan.decision.act, wanted: plan.wanted.setDigest, present: locked.delivery.present?.setDigest ?? null },
