@@ -80,7 +80,7 @@ const vendors = {
   secretlint: ['@secretlint', '^catalogue/publish/scan\\.ts$'],
   yaml: ['yaml', '^catalogue/'],
   fastify: ['(@fastify/[^/]+|fastify|typebox)', '^http/'],
-  jose: ['jose', '^(http|agent)/'],
+  jose: ['jose', '^(http|agent|cli/dev)/'],
   standardwebhooks: ['standardwebhooks', '^http/'],
   'prom-client': ['prom-client', '^process/metrics\\.ts$'],
   'csv-parse': ['csv-parse', '^replay/'],

@@ -13,6 +13,7 @@ import { createWebhookVerifier } from './http/webhook.ts';
 import type { Database } from './process/database.ts';
 import { Failure } from './process/failure.ts';
 import type { Logger } from './process/log.ts';
+import { wireMetrics } from './wire-metrics.ts';
 import { hostOf, wireCatalogueLookup, wireDatabase, type Needs, type Wired } from './wire.ts';
 
 /** The HTTP door, with a connection pool for each of the databases that it writes to. `onListening` hears its address. */
@@ -23,7 +24,7 @@ export function wireHttp(config: Needs<'http'>, log: Logger, onListening?: (url:
   const billing = resources.use(wireDatabase({ databaseUrl: config.billingDatabaseUrl, databaseSchema: config.billingDatabaseSchema }, 'http'));
   const issuers = wireIssuers(config, resources);
   const deps: HttpDeps = {
-    database: own, controlPlane, billing, catalogue: wireCatalogueLookup(own),
+    database: own, controlPlane, billing, catalogue: wireCatalogueLookup(own), metrics: resources.use(wireMetrics(config)),
     checks: {
       database: async () => { await ask(own); },
       'control plane database': async () => { await ask(controlPlane); },

@@ -16,6 +16,7 @@ import { releaseCommands } from './release.ts';
 import { runCommand } from './run.ts';
 import { schemasCommands } from './schemas.ts';
 import { sellerCommands } from './seller.ts';
+import { tokenCommand } from './token.ts';
 import { topicsCommands } from './topics.ts';
 import { triggerCommands } from './trigger.ts';
 
@@ -23,6 +24,7 @@ import { triggerCommands } from './trigger.ts';
 export const commands: readonly Mountable[] = [
   devCommand,
   envCommand,
+  tokenCommand,
   runCommand,
   migrateCommand,
   topicsCommands,

@@ -10,6 +10,7 @@ import { startStack, type Stack } from '../stack/stack.ts';
 import { prepareStateDir, publishRunning, withdrawRunning } from '../stack/state-file.ts';
 import { command } from './command.ts';
 import { companySettings, openCompany } from './dev/company.ts';
+import { prepareDevIssuer } from './dev/issuer.ts';
 import { Narrator } from './dev/narrator.ts';
 import { whatNext } from './dev/next.ts';
 import { prepare, preparationSettings } from './dev/prepare.ts';
@@ -66,6 +67,7 @@ interface DevRun {
 }
 
 async function runDev({ stack, stateDir, once, output, narrator, signal }: DevRun): Promise<ExitCode> {
+  prepareDevIssuer(stateDir);
   const config = readConfig([...preparationSettings, ...companySettings, 'logLevel'], devEnvironment(stack.connections, stateDir));
   const logFile = join(stateDir, 'logs', 'roles.log');
   mkdirSync(join(stateDir, 'logs'), { recursive: true });
@@ -85,7 +87,7 @@ async function runDev({ stack, stateDir, once, output, narrator, signal }: DevRu
     // A role that cannot go on ends the story at once; it is reported by the last await.
     roles.catch(() => { ended.abort(); });
 
-    const code = await tell(scene, { output, narrator, repository, logFile, stop, once });
+    const code = await tell(scene, { output, narrator, repository, logFile, stop, once, door: company.door });
     if (once || signal.aborted) ended.abort();
     await roles;
     return code === exitCodes.ok && once && signal.aborted ? exitCodes.interrupted : code;
@@ -101,10 +103,12 @@ interface Telling {
   readonly logFile: string;
   readonly stop: AbortSignal;
   readonly once: boolean;
+  /** Address of the HTTP door, once it listens. */
+  readonly door: () => string;
 }
 
 /** The story, or what went wrong with it. */
-async function tell(scene: Scene, { output, narrator, repository, logFile, stop, once }: Telling): Promise<ExitCode> {
+async function tell(scene: Scene, { output, narrator, repository, logFile, stop, once, door }: Telling): Promise<ExitCode> {
   let cast: Cast;
   try {
     cast = await playStory(scene, narrator, output);
@@ -118,6 +122,7 @@ async function tell(scene: Scene, { output, narrator, repository, logFile, stop,
   narrator.chapter('It keeps running until Ctrl-C. In a second terminal, in this folder:');
   for (const { command: line, meaning } of whatNext(cast, repository)) output.line(`  ${output.style('dim', `${meaning}:`)}\n    ${line}`);
   output.line();
+  output.line(`  HTTP door        ${door()}  its reference: ${door()}/docs`);
   output.line(`  delivered files  ${join(scene.stage.volumes, cast.online)}`);
   output.line(`  logs             ${logFile}`);
   return exitCodes.ok;

@@ -4,6 +4,7 @@ import { readConfig, wholeEnvironment, type Config, type Environment, type Setti
 import { Failure } from '../process/failure.ts';
 import { connectionsAsEnvironment, type StackConnections } from '../stack/connections.ts';
 import { findRunningStack } from '../stack/state-file.ts';
+import { devIssuerEnvironment } from './dev/issuer.ts';
 
 /** The checkout that this file is in, wherever the command is called from. */
 const checkout = resolve(import.meta.dirname, '..');
@@ -29,6 +30,9 @@ export function devEnvironment(connections: StackConnections, stateDir: string):
     WAYBILL_REPLICATION_FACTOR: '1',
     WAYBILL_VOLUMES: join(stateDir, 'volumes'),
     WAYBILL_SETTLE_WINDOW_MS: '500',
+    // Several at once in one machine: each takes a port that is free.
+    WAYBILL_HTTP_PORT: '0',
+    ...devIssuerEnvironment(stateDir),
   };
 }
 

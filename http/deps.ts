@@ -1,4 +1,5 @@
 import type { Database } from '../process/database.ts';
+import type { Metrics } from '../process/metrics.ts';
 import type { CatalogueLookup } from '../producers/check-items.ts';
 
 /** What the handlers of the routes work with. */
@@ -11,6 +12,7 @@ export interface HttpDeps {
   readonly billing: Database;
   /** The allowlist, for what is written to the control plane (B1). */
   readonly catalogue: CatalogueLookup;
+  readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
   /** What `/readyz` asks, by the name that it shows. Each rejects when its part is not ready. */
   readonly checks: Readonly<Record<string, () => Promise<void>>>;
 }

@@ -7,6 +7,7 @@ import { deadLettersRoute } from './routes/dead-letters.ts';
 import { deliveriesRoute } from './routes/deliveries.ts';
 import { entitlementsRoute } from './routes/entitlements.ts';
 import { healthRoute } from './routes/health.ts';
+import { metricsRoute } from './routes/metrics.ts';
 import { purchasesRoute } from './routes/purchases.ts';
 import { readyRoute } from './routes/ready.ts';
 import { revocationsRoute } from './routes/revocations.ts';
@@ -17,5 +18,5 @@ export const routes: readonly Route[] = [
   catalogueItemRoute,
   entitlementsRoute, deliveriesRoute, auditRoute, deadLettersRoute,
   purchasesRoute, revocationsRoute,
-  healthRoute, readyRoute,
+  healthRoute, readyRoute, metricsRoute,
 ];

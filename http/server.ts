@@ -14,7 +14,7 @@ import { keepBody, bodyOf } from './json-body.ts';
 import { describe, serveReference } from './openapi.ts';
 import { asRequestFailure, problemOf, problemType, statusOf, statusOfSuccess } from './problem.ts';
 import type { Answer, Route } from './route.ts';
-import type { WebhookVerifier } from './webhook.ts';
+import type { WebhookMessage, WebhookVerifier } from './webhook.ts';
 
 export interface HttpLimits {
   /** Requests a minute from one address. */
@@ -129,11 +129,20 @@ async function answerOf(route: Route, request: FastifyRequest, reply: FastifyRep
   const { access } = route;
   switch (access.by) {
     case 'nothing': return await access.handle(call, options.deps);
-    case 'signature': return await access.handle({ ...call, message: await options.webhooks.verify(headers, bodyOf(request)) }, options.deps);
+    case 'signature': return await access.handle({ ...call, message: await verifyMessage(request, options) }, options.deps);
     case 'identity':
       // The hook above has let nobody past without one.
       if (caller === undefined) throw new Failure('fault', 'FAULT', `${route.method} ${route.path} was reached without a caller`);
       return await access.handle({ ...call, caller }, options.deps);
+  }
+}
+
+async function verifyMessage(request: FastifyRequest, { webhooks, deps }: ServerOptions): Promise<WebhookMessage> {
+  try {
+    return await webhooks.verify(request.headers, bodyOf(request));
+  } catch (error) {
+    if (request.headers['webhook-signature'] !== undefined && error instanceof Failure && error.code === 'UNAUTHENTICATED') await recordDenial(request, undefined, error, deps);
+    throw error;
   }
 }
 

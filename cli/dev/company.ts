@@ -6,6 +6,7 @@ import type { Runnable } from '../../process/lifecycle.ts';
 import type { Logger } from '../../process/log.ts';
 import type { AssetsEvent } from '../../producers/client.ts';
 import { settingsOf, wireAssetsFeed, wireCatalogueLookup, wireDatabase, wireRelay } from '../../wire.ts';
+import { wireHttp } from '../../wire-http.ts';
 import { wireRoles, type RoleName } from '../run.ts';
 
 /** Everything that runs in `waybill dev`: the pipeline's roles, and the two example programs with their relays. */
@@ -14,10 +15,12 @@ export interface Company extends AsyncDisposable {
   readonly controlPlane: ControlPlane;
   readonly billing: Billing;
   readonly pipeline: Database;
+  /** Address of the HTTP door; empty until it listens. */
+  readonly door: () => string;
 }
 
 export const companySettings = [
-  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.rollouts, ...settingsOf.sweep, ...settingsOf.feed,
+  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.rollouts, ...settingsOf.sweep, ...settingsOf.feed, ...settingsOf.http,
   'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
 ] as const satisfies readonly SettingName[];
 
@@ -34,7 +37,9 @@ export function openCompany(config: CompanyConfig, log: (role: string) => Logger
   const atBilling = { ...config, databaseUrl: config.billingDatabaseUrl, databaseSchema: config.billingDatabaseSchema };
   const controlPlane = new ControlPlane(resources.use(wireDatabase(atControlPlane, 'control-plane', 4)), wireCatalogueLookup(pipeline), config.volumesRoot);
   const billing = new Billing(resources.use(wireDatabase(atBilling, 'billing', 2)));
+  let door = '';
   const wired = [
+    wireHttp(config, log('http'), (url) => { door = url; }),
     ...wireRoles(companyRoles, config, log),
     wireRelay(atControlPlane, log('control-plane-relay'), 'control-plane-relay'),
     wireRelay(atBilling, log('billing-relay'), 'billing-relay'),
@@ -43,7 +48,7 @@ export function openCompany(config: CompanyConfig, log: (role: string) => Logger
   const feed = wireAssetsFeed(config, log('control-plane'), 'control-plane-example');
   return {
     runnables: [...wired, { name: 'control-plane', run: async (signal) => { await controlPlane.run({ ...feed, signal }, told); } }],
-    controlPlane, billing, pipeline,
+    controlPlane, billing, pipeline, door: () => door,
     [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
   };
 }

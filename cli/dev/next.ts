@@ -13,6 +13,7 @@ export function whatNext({ org, refunded, online }: Cast, { path, commit }: Exam
     [`npx waybill trigger revoke --org ${org} --item support-agent --purchase mine`, 'a refund: restarted, and taken away'],
     [`npx waybill publish ${release} --runtime claude-code --access platform --approve --channel stable`, 'or from a git repository of yours'],
     [`npx waybill trigger provision --org ${org} --template my-agent`, 'every org has what is of the platform'],
+    ['npx waybill token operator --role read', 'a token for the HTTP door: Authorization: Bearer …'],
     ['npx waybill --help', 'and the rest'],
   ];
   return lines.map(([command, meaning]) => ({ command, meaning }));

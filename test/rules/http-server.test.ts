@@ -17,7 +17,9 @@ const reader: Caller = { kind: 'operator', subject: 'ann', roles: ['read'] };
 
 /** Routes that ask no database. */
 const unused = openDatabase('postgres://127.0.0.1:1/none');
-const deps: HttpDeps = { database: unused, controlPlane: unused, billing: unused, catalogue: { findItem: async () => await Promise.resolve(undefined) }, checks: {} };
+const deps: HttpDeps = {
+  metrics: { contentType: 'text/plain', text: async () => await Promise.resolve('') }, database: unused, controlPlane: unused, billing: unused, catalogue: { findItem: async () => await Promise.resolve(undefined) }, checks: {},
+};
 
 const echo = defineRoute({
   method: 'POST', path: '/v1/workspaces/:workspaceId/echo', summary: 'For tests',

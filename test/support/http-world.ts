@@ -85,7 +85,8 @@ export class HttpWorld {
   ): Promise<HttpWorld> {
     let url = '';
     const issuerOf = (kind: keyof typeof issuers) => ({ name: issuers[kind], keys: new IssuerKeys({ load: async () => await Promise.resolve(keySetOf(keys[kind])) }) });
-    const deps: HttpDeps = { database: pipeline, controlPlane: producers, billing: producers, catalogue, checks: { database: async () => { await pipeline.raw('select 1'); } } };
+    const metrics = { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: async () => await Promise.resolve('# none\n') };
+    const deps: HttpDeps = { metrics, database: pipeline, controlPlane: producers, billing: producers, catalogue, checks: { database: async () => { await pipeline.raw('select 1'); } } };
     const app = await createServer({
       deps, routes, limits, log: silentLogger, stopping: new AbortController().signal,
       authenticator: createAuthenticator({
