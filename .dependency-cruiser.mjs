@@ -5,7 +5,7 @@ import { Visitor } from '@swc/core/Visitor.js';
  * The directions of ARCHITECTURE.md as rules: who may import whom, where vendor SDKs may be used, no cycles.
  * Run with `npm run lint`; test/rules/lint.test.ts plants a violation of each rule and sees it caught.
  *
- *   schemas ← producers | entitlements, catalogue ← delivery ← replay, agent ← consumers | http ← wire ← cli
+ *   schemas ← producers | entitlements, catalogue ← delivery ← replay, agent ← consumers | explain ← http ← wire ← cli
  *
  * process/ (no business words) may be imported by all but the pure files; only wire.ts and tests import adapters/.
  */
@@ -45,7 +45,9 @@ const directions = {
   replay: ['schemas', 'process', 'producers', 'entitlements', 'catalogue', 'delivery'],
   agent: ['schemas', 'process', 'catalogue', 'delivery'],
   consumers: ['schemas', 'process', 'producers/(outbox|check-input)', 'entitlements', 'catalogue', 'delivery', 'replay'],
-  http: ['schemas', 'process', 'producers', 'entitlements', 'catalogue', 'delivery', 'replay'],
+  // Reads what the others have written; decides and writes nothing.
+  explain: ['schemas', 'process', 'entitlements', 'catalogue', 'delivery'],
+  http: ['schemas', 'process', 'producers', 'entitlements', 'catalogue', 'delivery', 'replay', 'explain'],
   // A port is declared in the room that needs it, and implemented here.
   adapters: ['schemas', 'process', 'producers', 'entitlements', 'catalogue', 'delivery', 'consumers', 'replay'],
   stack: ['process/failure', 'schemas/codes'],

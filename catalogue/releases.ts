@@ -92,7 +92,9 @@ export async function changeStatusIn(
     case 'unchanged':
       return { release, facts: [] };
     case 'rejected':
-      throw new Failure('input', 'CONFLICT', `${itemId} ${release.version} is not ${status}: ${decision.reason}`);
+      throw new Failure('input', 'CONFLICT', `${itemId} ${release.version} is not ${status}: ${decision.reason}`, {
+        cure: 'Publish another version: the life of a release has no way back.',
+      });
     case 'changed': {
       await trx.raw('update releases set status = ? where item_id = ? and version = ?', [decision.status, itemId, release.version]);
       const changed = { ...release, status: decision.status };

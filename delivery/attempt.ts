@@ -175,7 +175,8 @@ class Attempt {
     const kept = [...new Set(applied.kept.flatMap((file) => (file.path === null || standing.has(file.path) ? [] : [file.path])))].toSorted();
     const odd = (await this.#probe()).find((file) => !kept.includes(file.path));
     if (odd !== undefined) {
-      throw new Failure('subject', 'MISSING_ASSETS', `The probe found ${odd.path} ${odd.state} right after it was delivered: somebody changed it meanwhile`);
+      throw new Failure('subject', 'MISSING_ASSETS', `The probe found ${odd.path} ${odd.state} right after it was delivered: somebody changed it meanwhile`,
+        { cure: 'Look who changes the file; delivery is retried by itself.' });
     }
     this.#isConflict = decision.outcome.kind === 'ready' && filesOf(plan).some((file) => file.identity && kept.includes(file.path));
     await this.#settle(await finish(database, plan, { kept, edited: kept.filter((path) => receipts.has(path)), directories: applied.directories, attempts: this.#tries }, options));
@@ -279,7 +280,8 @@ class Attempt {
   async #claimAgain(highest: number): Promise<void> {
     const isRaised = await tx(this.#deps.database, async (trx) => await raiseAttemptNumbers(trx, highest));
     if (!isRaised) {
-      throw new Failure('subject', 'UNSUPPORTED_VOLUME', `The volume has a folder .waybill/attempts/${highest}, which no attempt made: remove it`);
+      throw new Failure('subject', 'UNSUPPORTED_VOLUME', `The volume has a folder .waybill/attempts/${highest}, which no attempt made`,
+        { cure: 'Remove the folder that the message names; delivery is retried by itself.' });
     }
     await this.#tryAgainNow();
   }

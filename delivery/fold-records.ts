@@ -134,8 +134,9 @@ function auditOf({ event: { type, event }, state, decision }: Folded<RecordEvent
     outcome: bucket,
     code: lost === null ? undefined : 'CONFLICT',
     detail: {
-      version: state.version, digest: state.digest, epoch: state.epoch, generation: state.generation, template: state.template,
-      plugins: state.plugins, status: state.status, ...(lost !== null && { lost: lost.digest }),
+      // The whole record: what it was at a past time is read from here (E3).
+      version: state.version, digest: state.digest, epoch: state.epoch, generation: state.generation, runtime: state.runtime, template: state.template,
+      plugins: state.plugins, status: state.status, deliveryMode: state.deliveryMode, origin: state.origin, ...(lost !== null && { lost: lost.digest }),
     },
     causedBy: event.event_id,
   }];

@@ -22,7 +22,7 @@ export async function reject(database: Database, claim: Claim, failure: Failure,
     await noteOutcome(trx, claim.attempt, { outcome: 'failed', code: failure.code, detail: failure.message });
     await appendAudit(trx, [{
       subjectKind: 'workspace', subjectId: workspaceId, orgId: locked.workspace.orgId, action: 'deliver', outcome: 'failed',
-      code: failure.code, attempt: claim.attempt, causedBy: locked.workspace.eventId, detail: { kind: failure.kind, message: failure.message },
+      code: failure.code, attempt: claim.attempt, causedBy: locked.workspace.eventId, detail: { kind: failure.kind, message: failure.message, cure: failure.cure },
     }]);
     await writeDelivery(trx, workspaceId, { parkedCode: failure.code });
     if (!lastingRefusals.has(failure.code) || held.n !== claim.n) return;

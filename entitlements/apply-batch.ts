@@ -57,7 +57,11 @@ function auditOf({ event: { type, event }, state, decision }: Folded<LineEvent, 
     action: type,
     outcome: bucket,
     code: lost === null ? undefined : 'CONFLICT',
-    detail: { version: state.version, digest: state.digest, ...(lost !== null && { lost: lost.digest }) },
+    detail: {
+      // The whole line: what it was at a past time is read from here (E3).
+      version: state.version, digest: state.digest, source: state.source, policy: state.policy, validFrom: state.validFrom, validUntil: state.validUntil,
+      endedAt: state.endedAt, reason: state.reason, ...(lost !== null && { lost: lost.digest }),
+    },
     causedBy: event.event_id,
   }];
 }

@@ -15,15 +15,18 @@ export class Failure extends Error {
   override readonly name = 'Failure';
   readonly kind: FailureKind;
   readonly code: Code;
+  readonly #cure: string | undefined;
 
-  constructor(kind: FailureKind, code: Code, message: string, options?: { cause?: unknown }) {
+  /** `cure`: the way out where the one of the code does not fit this message. */
+  constructor(kind: FailureKind, code: Code, message: string, options?: { cause?: unknown; cure?: string | undefined }) {
     super(message, options);
     this.kind = kind;
     this.code = code;
+    this.#cure = options?.cure;
   }
 
   get cure(): string {
-    return codes[this.code].cure;
+    return this.#cure ?? codes[this.code].cure;
   }
 }
 

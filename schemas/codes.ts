@@ -35,7 +35,7 @@ export const codes = {
   // Delivery on a volume or a network.
   GRANT_EXPIRED: { meaning: 'The permission for this fetch is older than 60 seconds.', cure: 'None needed: the next attempt asks for a new one.' },
   VOLUME_FULL: { meaning: 'The volume has no room for the artifact.', cure: 'Free space on the volume; delivery is retried by itself.' },
-  VOLUME_UNWRITABLE: { meaning: 'The volume or one of its folders cannot be written.', cure: 'Correct owner and mode of the folder; delivery is retried by itself.' },
+  VOLUME_UNWRITABLE: { meaning: 'The volume or one of its folders cannot be written.', cure: 'Do what the message says, else correct owner and mode of the folder; delivery is retried by itself.' },
   ADDRESS_REFUSED: { meaning: 'The address of a fetch is not on the allowlist or is private.', cure: 'Add the host to WAYBILL_FETCH_HOSTS if it is meant to be reached.' },
   UPSTREAM: { meaning: 'A service that waybill depends on answered with an error.', cure: 'None needed: retried by itself. Look at the service that the message names.' },
   UNAVAILABLE: { meaning: 'A service that waybill depends on could not be reached.', cure: 'None needed: retried by itself. Look at the service that the message names.' },

@@ -78,7 +78,9 @@ async function getOnce(dispatcher: Agent, url: URL, wanted: Get, signal: AbortSi
     body.on('error', () => undefined); // one that is left unread reports that it was
     if (statusCode >= 300 && statusCode < 400) {
       body.destroy();
-      throw new Failure('subject', 'ADDRESS_REFUSED', `The fetch is refused: ${showUrl(url)} redirects (${statusCode})`);
+      throw new Failure('subject', 'ADDRESS_REFUSED', `The fetch is refused: ${showUrl(url)} redirects (${statusCode})`, {
+        cure: 'Name the address that answers by itself: redirects are never followed.',
+      });
     }
     if (Number(headers['content-length'] ?? 0) > wanted.bytesMax) {
       body.destroy();

@@ -91,7 +91,7 @@ class ThreadPool {
     });
     // An operation answers whatever it throws; a thread that ends by itself ran out of memory or has a bug of ours.
     thread.on('error', (error) => {
-      this.#finish(thread, { ok: false, kind: 'fault', code: 'FAULT', message: `a volume thread ended: ${String(error)}`, stack: undefined });
+      this.#finish(thread, { ok: false, kind: 'fault', code: 'FAULT', message: `a volume thread ended: ${String(error)}`, cure: undefined, stack: undefined });
       this.#assign();
     });
     return thread;
@@ -102,6 +102,6 @@ class ThreadPool {
     this.#busy.delete(thread);
     thread.unref();
     if (answer.ok) job?.resolve(answer.result);
-    else job?.reject(new Failure(answer.kind, answer.code, answer.message, { cause: answer.stack }));
+    else job?.reject(new Failure(answer.kind, answer.code, answer.message, { cause: answer.stack, cure: answer.cure }));
   }
 }

@@ -18,7 +18,7 @@ export interface ThreadCall {
 /** A class does not survive the way between threads, so a Failure travels as its parts. */
 export type ThreadAnswer =
   | { readonly ok: true; readonly result: unknown }
-  | { readonly ok: false; readonly kind: FailureKind; readonly code: Code; readonly message: string; readonly stack: string | undefined };
+  | { readonly ok: false; readonly kind: FailureKind; readonly code: Code; readonly message: string; readonly cure: string | undefined; readonly stack: string | undefined };
 
 /** `{ name, detail }` before each step, in the thread that takes it. */
 const steps = channel('waybill:volume:step');
@@ -42,7 +42,7 @@ function answer(operation: (input: unknown) => unknown, input: unknown): ThreadA
   try {
     return { ok: true, result: operation(input) };
   } catch (error) {
-    const { kind, code, message, stack } = asFailure(error);
-    return { ok: false, kind, code, message, stack };
+    const { kind, code, message, cure, stack } = asFailure(error);
+    return { ok: false, kind, code, message, cure, stack };
   }
 }

@@ -62,7 +62,8 @@ export async function registerRelease(
 export function checkSameContent({ itemId, version }: ParsedRequest, known: CatalogueRelease, manifest: ReleaseManifest): void {
   if (known.archiveSha256 === manifest.archive_sha256) return;
   throw new Failure('input', 'CONFLICT',
-    `${itemId} ${version} is registered with the content ${known.archiveSha256}, this is ${manifest.archive_sha256}: a release never changes, publish this under a new version`);
+    `${itemId} ${version} is registered with the content ${known.archiveSha256}, this is ${manifest.archive_sha256}: a release never changes`,
+    { cure: 'Publish this content under a new version.' });
 }
 
 async function insertItem(trx: Transaction, item: ItemTerms): Promise<void> {

@@ -135,7 +135,9 @@ export function decideItem(known: CatalogueItem | undefined, request: ParsedRequ
     return { itemId, sellerId, kind, access: request.access ?? 'sold', runtimes: request.runtimes };
   }
   const conflict = (what: string, is: string, asked: string): Failure =>
-    new Failure('input', 'CONFLICT', `${itemId} is registered with the ${what} ${is}, not ${asked}: publish under another item, or leave the ${what} out`);
+    new Failure('input', 'CONFLICT', `${itemId} is registered with the ${what} ${is}, not ${asked}`, {
+      cure: `Publish under another item, or leave the ${what} out.`,
+    });
   if (known.sellerId !== sellerId) throw conflict('seller', known.sellerId, sellerId);
   if (known.kind !== kind) throw conflict('kind', known.kind, kind);
   if (request.access !== undefined && request.access !== known.access) throw conflict('access', known.access, request.access);

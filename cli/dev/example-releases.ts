@@ -34,5 +34,7 @@ async function publishNext(deps: PublishDeps, request: Omit<Parameters<typeof pu
       if (!(error instanceof Failure) || error.code !== 'CONFLICT') throw error;
     }
   }
-  throw new Failure('input', 'CONFLICT', `${request.item} has ${String(versionsMax)} other releases in this state folder; remove the folder to begin anew`);
+  throw new Failure('input', 'CONFLICT', `${request.item} has ${String(versionsMax)} other releases in this state folder`, {
+    cure: 'Remove the folder to begin anew.',
+  });
 }

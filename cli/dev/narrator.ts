@@ -13,7 +13,7 @@ export class Narrator {
   done(what: string, details: readonly string[], ms: number): void {
     this.#output.event(
       { step: what, ok: true, details, ms: Math.round(ms) },
-      `${this.#output.style('green', '✓')} ${what.padEnd(16)}  ${[...details, this.#output.style('dim', duration(ms))].join('  ')}`,
+      `${this.#output.style('green', '✓')} ${what.padEnd(16)}  ${[...details.map(shortIds), this.#output.style('dim', duration(ms))].join('  ')}`,
     );
   }
 
@@ -39,3 +39,6 @@ export class Narrator {
 }
 
 export const duration = (ms: number): string => (ms < 9_950 ? `${String(Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`);
+
+/** A person reads the beginning of an id; programs get it whole. */
+const shortIds = (text: string): string => text.replaceAll(/\b(?<start>[0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gu, '$<start>…');

@@ -7,8 +7,8 @@ import type { AssetsEvent } from '../../producers/client.ts';
 import { Failure } from '../../process/failure.ts';
 import type { EventByType } from '../../schemas/generated/events.ts';
 import { parseWorkspaceId } from '../../schemas/ids.ts';
-import { loadWorkspaceFacts } from '../explain/workspace-facts.ts';
-import { reasonOf } from '../explain/reason.ts';
+import { loadWorkspaceFacts } from '../../explain/workspace-facts.ts';
+import { reasonOf } from '../../explain/reason.ts';
 
 type EventOf<T extends AssetsEvent['type']> = EventByType[T];
 

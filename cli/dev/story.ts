@@ -84,7 +84,7 @@ class Story {
     const purchaseId = randomUUID();
     await billing.sell({ orgId, itemId, purchaseId });
     await this.#scene.until(`entitled to ${itemId}`, async () => await this.#arrived('entitlements', { org_id: orgId, item_id: itemId, entitled: true }));
-    this.#done('purchase', started, `org ${short(orgId)}`, itemId, 'entitled');
+    this.#done('purchase', started, `org ${orgId}`, itemId, 'entitled');
     return purchaseId;
   }
 
@@ -100,7 +100,7 @@ class Story {
     const started = performance.now();
     await cause();
     await this.#scene.said('RestartRequested', workspaceId, (event) => event.epoch === epoch);
-    this.#done('RestartRequested', started, `workspace ${short(workspaceId)}`, `epoch ${String(epoch)} should end, everything is staged`);
+    this.#done('RestartRequested', started, `workspace ${workspaceId}`, `epoch ${String(epoch)} should end, everything is staged`);
     await this.#isReady(workspaceId, epoch + 1, performance.now());
   }
 
@@ -109,7 +109,7 @@ class Story {
     await cause();
     const { code } = await this.#scene.said('AssetsRejected', workspaceId);
     if (code !== 'NOT_ENTITLED') throw new Failure('fault', 'FAULT', `workspace ${workspaceId} was refused with ${code}, not with NOT_ENTITLED`);
-    this.#done('AssetsRejected', started, `workspace ${short(workspaceId)}`, `${code}: parked until somebody buys it`);
+    this.#done('AssetsRejected', started, `workspace ${workspaceId}`, `${code}: parked until somebody buys it`);
   }
 
   /** A refund of the template: a restart is asked for at once, the boot takes the files away, and going online is refused. */
@@ -118,7 +118,7 @@ class Story {
     const started = performance.now();
     await billing.refund(sale);
     await this.#scene.said('RestartRequested', workspaceId, (event) => event.epoch === epoch && event.reason === 'revoked');
-    this.#done('RestartRequested', started, `workspace ${short(workspaceId)}`, `${sale.itemId} was refunded`);
+    this.#done('RestartRequested', started, `workspace ${workspaceId}`, `${sale.itemId} was refunded`);
 
     const booted = performance.now();
     const { code } = await this.#scene.said('AssetsRejected', workspaceId, (event) => event.epoch === epoch + 1);
@@ -126,12 +126,12 @@ class Story {
     if (existsSync(left)) throw new Failure('fault', 'FAULT', `${left} is still there after the refund of ${sale.itemId}`);
     const refusal = await refusalOf(async () => { await controlPlane.goOnline(workspaceId); });
     if (refusal?.code !== 'MISSING_ASSETS') throw new Failure('fault', 'FAULT', `workspace ${workspaceId} may go online without its template (${refusal?.code ?? 'nothing refused it'})`);
-    this.#done(refusal.code, booted, `workspace ${short(workspaceId)}`, `${code}: its files are gone, going online is refused`);
+    this.#done(refusal.code, booted, `workspace ${workspaceId}`, `${code}: its files are gone, going online is refused`);
   }
 
   async #isReady(workspaceId: string, epoch: number, started: number): Promise<void> {
     const event = await this.#scene.said('AssetsReady', workspaceId, (said) => said.epoch === epoch);
-    this.#done('AssetsReady', started, `workspace ${short(workspaceId)}`, ...itemsOf(event), `epoch ${String(epoch)}`);
+    this.#done('AssetsReady', started, `workspace ${workspaceId}`, ...itemsOf(event), `epoch ${String(epoch)}`);
   }
 
   async #arrived(table: string, row: Readonly<Record<string, string | boolean>>): Promise<boolean> {
@@ -157,5 +157,3 @@ async function refusalOf(work: () => Promise<void>): Promise<Failure | undefined
     throw error;
   }
 }
-
-const short = (id: string): string => `${id.slice(0, 8)}…`;

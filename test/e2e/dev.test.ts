@@ -119,6 +119,7 @@ describe('waybill dev', () => {
     const steps = dev.text.trim().split('\n').map((line) => JSON.parse(line) as { step: string; ok: boolean; ms: number });
     expect(steps.map(({ step }) => step)).toContain('MISSING_ASSETS');
     expect(steps.every(({ ok, ms }) => ok && Number.isInteger(ms))).toBe(true);
+    expect(dev.text, 'programs get whole ids').toMatch(/workspace [0-9a-f]{8}-[0-9a-f-]{27}"/u);
   }, storyDeadlineMs);
 
   test('interrupted before the story is over, it ends with 130 and leaves nothing that claims to run', async () => {

@@ -1,0 +1,2 @@
+// caught by: direction-explain
+export { server } from '../http/server.ts';
