@@ -49,8 +49,10 @@ export async function editItem<T>(
     await appendAudit(trx, audit);
     if (wakes !== null) {
       await trx.raw(
-        'insert into fanouts (item_id, lane, seed, bucket_from, bucket_below) values (?, ?, ?::uuid, ?, ?)',
-        [itemId, wakes, among?.seed ?? null, among?.from ?? null, among?.below ?? null],
+        // Also who waits for it as the baseline of a runtime, and so names it by another name (C6).
+        `insert into fanouts (item_id, lane, seed, bucket_from, bucket_below)
+         select concerned, ?, ?::uuid, ?, ? from (select ?::text as concerned union all select 'baseline:' || runtime from runtime_baselines where item_id = ?) c`,
+        [wakes, among?.seed ?? null, among?.from ?? null, among?.below ?? null, itemId, itemId],
       );
     }
     return result;

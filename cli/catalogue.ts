@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 
+import { setBaselineItem } from '../catalogue/baseline-items.ts';
 import { recordBaseline, type BaselineFile } from '../catalogue/baselines.ts';
 import { sha256 } from '../catalogue/sha256.ts';
 import { Failure } from '../process/failure.ts';
@@ -35,6 +36,28 @@ const baseline = command({
   },
 });
 
+const baselineItem = command({
+  usage: 'baseline-item',
+  summary: 'Say what a runtime gets where a template is cleared',
+  examples: [
+    ['catalogue baseline-item --runtime claude-code --item plain-agent --reason "the default persona"', 'workspaces whose template is cleared get this item, and those that were get it now'],
+    ['catalogue baseline-item --runtime claude-code --none --reason "the image brings its own"', 'they get nothing: our files are removed'],
+  ],
+  options: (yargs) => yargs
+    .option('runtime', { choices: runtimeIds, demandOption: true, describe: 'For workspaces of this runtime' })
+    .option('item', { type: 'string', conflicts: 'none', describe: 'A template of the platform that every org may have; its channel stable says which release' })
+    .option('none', { type: 'boolean', describe: 'No item any more' })
+    .option('reason', { type: 'string', demandOption: true, describe: 'Kept in the audit' }),
+  run: async ({ runtime, item, none, reason }, { output }) => {
+    if ((item === undefined) === (none !== true)) throw new Failure('input', 'USAGE', 'name one of --item and --none');
+    await using own = wireDatabase(readSettings(settingsOf.database), 'catalogue', 1);
+    const itemId = item === undefined ? null : parseItemId(item);
+    const done = await setBaselineItem(own, { runtime: parseKnownRuntime(runtime), itemId, reason });
+    output.result({ runtime, itemId, ...done }, ({ changed, before }) =>
+      (changed ? `cleared templates on ${runtime} now get ${itemId ?? 'nothing'}, before ${before ?? 'nothing'}` : `cleared templates on ${runtime} get ${itemId ?? 'nothing'} already`));
+  },
+});
+
 /** Regular files only: a link is no file of the platform's. */
 async function readFiles(dir: string): Promise<BaselineFile[]> {
   try {
@@ -46,4 +69,4 @@ async function readFiles(dir: string): Promise<BaselineFile[]> {
   }
 }
 
-export const catalogueCommands = group('catalogue', 'What the catalogue knows beside releases', [baseline]);
+export const catalogueCommands = group('catalogue', 'What the catalogue knows beside releases', [baseline, baselineItem]);

@@ -13,6 +13,8 @@ export interface LockedWorkspace {
   readonly currentAttempt: number | null;
   readonly assetsVersion: number;
   readonly restarts: RestartHistory;
+  /** Whether it ever named a template: then it gets the baseline of its runtime where it names none (C6). */
+  readonly hadTemplate: boolean;
 }
 
 interface DeliveryRow {
@@ -32,6 +34,7 @@ interface DeliveryRow {
   waiting: { itemId: ItemId; version: Version }[];
   probe_due: boolean;
   drifted: DeliveryState['drifted'];
+  had_template: boolean;
 }
 
 interface RecordRow {
@@ -58,6 +61,7 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
     `select d.attempt, d.assets_version, d.present, d.staged, d.applying, d.announced, d.restart_requested, d.lapses_announced,
        d.restart_owed, d.restart_due_at, d.restarts_asked, d.waiting, d.probe_due, d.drifted,
        r.workspace_id, r.org_id, r.runtime, r.template, r.plugins, r.status, r.delivery_mode, r.epoch, r.generation, r.event_id,
+       exists (select from templated_workspaces t where t.workspace_id = d.workspace_id) as had_template,
        (select coalesce(jsonb_agg(jsonb_build_object('itemId', item_id, 'version', version) order by item_id, version), '[]')
         from (select distinct item_id, version from receipts where workspace_id = d.workspace_id) held) as held,
        exists (select from attempts a where a.workspace_id = d.workspace_id and a.ended_at is null) as residue
@@ -77,6 +81,7 @@ export async function lockWorkspace(trx: Transaction, workspaceId: WorkspaceId):
     },
     currentAttempt: row.attempt,
     assetsVersion: row.assets_version,
+    hadTemplate: row.had_template,
     restarts: { dueAt: row.restart_due_at?.getTime() ?? null, askedAt: row.restarts_asked.map((at) => at.getTime()) },
   };
 }

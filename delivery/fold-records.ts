@@ -1,3 +1,4 @@
+import { baselineName } from '../catalogue/baseline-items.ts';
 import { bucketOf, countBuckets, foldBatch, type BatchResult, type Folded } from '../entitlements/decide.ts';
 import { appendAudit, type AuditRow } from '../process/audit.ts';
 import type { Transaction } from '../process/database.ts';
@@ -29,9 +30,12 @@ export async function foldRecords(trx: Transaction, events: readonly RecordEvent
   await appendAudit(trx, folded.flatMap(auditOf));
   // Also of events that lost: whether a workspace ever asked for something must not depend on the order of arrival.
   const begun = await insertDeliveries(trx, folded.map(({ state }) => state).filter(asksForAnything));
-  await writeNamedItems(trx, records);
+  const templated = await insertTemplated(trx, folded.map(({ state }) => state));
+  // Had it been known before, the record that stands would have named the baseline of its runtime.
+  const standing = templated.flatMap((id) => changed.get(id) ?? held.get(id) ?? []);
+  await writeNamedItems(trx, [...new Set([...records, ...standing])]);
 
-  const lanes = new Map<string, Lane>(begun.map((workspaceId) => [workspaceId, 'live']));
+  const lanes = new Map<string, Lane>([...begun, ...templated].map((workspaceId) => [workspaceId, 'live']));
   for (const record of records) lanes.set(record.workspaceId, inBulk.has(record.origin) ? 'backfill' : 'live');
   await wakeInLanes(trx, lanes);
   return { counts: countBuckets(folded), conflicts: folded.flatMap(conflictOf) };
@@ -100,13 +104,31 @@ async function insertDeliveries(trx: Transaction, records: readonly WorkspaceRec
   return rows.map((row) => row.workspace_id);
 }
 
-/** Makes the `named` rows of the records those that the records name; `held` rows are the attempts' own. */
+/** Remembers for ever who named a template, also in an event that lost (C6); returns those that had not before. */
+async function insertTemplated(trx: Transaction, records: readonly WorkspaceRecord[]): Promise<string[]> {
+  const ids = [...new Set(records.filter((record) => record.template !== null).map((record) => record.workspaceId))];
+  if (ids.length === 0) return [];
+  const { rows } = await trx.raw<{ rows: { workspace_id: string }[] }>(
+    `insert into templated_workspaces select id from unnest(?::uuid[]) id
+     where not exists (select from templated_workspaces t where t.workspace_id = id) order by id on conflict do nothing returning workspace_id`, [ids],
+  );
+  return rows.map((row) => row.workspace_id);
+}
+
+/**
+ * Makes the `named` rows of the records those that the records name, with the baseline of the runtime where a template was
+ * cleared (C6); `held` rows are the attempts' own.
+ */
 async function writeNamedItems(trx: Transaction, records: readonly WorkspaceRecord[]): Promise<void> {
   if (records.length === 0) return;
   const named = records.flatMap((record) => namedItems(record).map((itemId) => ({ ...record, itemId })));
+  const cleared = records.filter((record) => record.template === null && !record.ended);
   await trx.raw(
     `with named as materialized (
        select * from unnest(?::text[], ?::uuid[], ?::uuid[]) as named(item_id, workspace_id, org_id)
+       union all
+       select baseline, workspace_id, org_id from unnest(?::text[], ?::uuid[], ?::uuid[]) as cleared(baseline, workspace_id, org_id)
+         join templated_workspaces using (workspace_id)
      ), gone as (
        delete from workspace_items w where w.workspace_id = any(?::uuid[]) and w.via = 'named'
          and not exists (select from named where named.workspace_id = w.workspace_id and named.item_id = w.item_id)
@@ -116,6 +138,7 @@ async function writeNamedItems(trx: Transaction, records: readonly WorkspaceReco
      on conflict (item_id, workspace_id, via) do update set org_id = excluded.org_id where w.org_id <> excluded.org_id`,
     [
       named.map(({ itemId }) => itemId), named.map(({ workspaceId }) => workspaceId), named.map(({ orgId }) => orgId),
+      cleared.map(({ runtime }) => baselineName(runtime)), cleared.map(({ workspaceId }) => workspaceId), cleared.map(({ orgId }) => orgId),
       records.map(({ workspaceId }) => workspaceId),
     ],
   );

@@ -1,3 +1,4 @@
+import { baselineName, findBaselineItem } from '../catalogue/baseline-items.ts';
 import { loadBaseline } from '../catalogue/baselines.ts';
 import { loadCatalogue, loadSealedReleases, type SealedRelease } from '../catalogue/lookup.ts';
 import type { ReleaseManifest } from '../catalogue/manifest.ts';
@@ -68,7 +69,7 @@ export async function resolveTemplateAssets(
   trx: Transaction, template: ItemId | null, locked: LockedWorkspace, claim: { attempt: number; n: number }, options: ResolveOptions,
 ): Promise<DeliveryPlan> {
   const { workspace, delivery } = locked;
-  const { wanted, decision } = await decideLocked(trx, template, workspace, delivery, options);
+  const { wanted, decision } = await decideLocked(trx, template, locked, delivery, options);
   const needsFiles = decision.act === 'boot' || decision.act === 'stage' || decision.act === 'confirm';
   const sealed = needsFiles ? await loadSealedReleases(trx, wanted.items) : [];
   let releases: readonly PlannedRelease[] | undefined;
@@ -87,7 +88,7 @@ export async function resolveTemplateAssets(
  */
 export async function isStillPlanned(trx: Transaction, plan: DeliveryPlan, current: LockedWorkspace, options: ResolveOptions): Promise<boolean> {
   if (current.currentAttempt !== plan.attempt || current.workspace.template !== plan.workspace.template) return false;
-  const now = await decideLocked(trx, plan.workspace.template, current.workspace, plan.delivery, options);
+  const now = await decideLocked(trx, plan.workspace.template, current, plan.delivery, options);
   const comparable = (workspace: WorkspaceState, wanted: WantedSet, decision: Decision): string => JSON.stringify([
     workspace.status, workspace.epoch, workspace.generation, workspace.deliveryMode, workspace.runtime, wanted, decision,
   ]);
@@ -95,25 +96,36 @@ export async function isStillPlanned(trx: Transaction, plan: DeliveryPlan, curre
 }
 
 async function decideLocked(
-  trx: Transaction, template: ItemId | null, workspace: WorkspaceState, delivery: DeliveryState, options: ResolveOptions,
+  trx: Transaction, template: ItemId | null, { workspace, hadTemplate }: Pick<LockedWorkspace, 'workspace' | 'hadTemplate'>, delivery: DeliveryState,
+  options: ResolveOptions,
 ): Promise<{ wanted: WantedSet; decision: Decision }> {
   if (template !== workspace.template) {
     throw new Failure('subject', 'STALE_VERSION', `workspace ${workspace.workspaceId} no longer asks for template ${template ?? 'null'}`);
   }
-  const named = [...(template === null ? [] : [template]), ...workspace.plugins];
+  const baseline = template === null && hadTemplate ? await lockBaseline(trx, workspace.runtime) : null;
+  const named = [...[template, baseline].filter((itemId) => itemId !== null), ...workspace.plugins];
   const concerned = [...new Set([...named, ...[...delivery.held, ...delivery.waiting].map((release) => release.itemId)])];
   await lockOrgItems(trx, concerned.map((itemId) => ({ org_id: workspace.orgId, item_id: itemId })), 'shared');
   await lockItems(trx, concerned, 'shared');
   const catalogue = await loadCatalogue(trx, concerned);
   const entitlements = await readEntitlements(trx, workspace.orgId, concerned);
   const wanted = wantedSet({
-    workspaceId: workspace.workspaceId, template, plugins: workspace.plugins, runtime: workspace.runtime, catalogue, entitlements,
+    workspaceId: workspace.workspaceId, template, baseline, plugins: workspace.plugins, runtime: workspace.runtime, catalogue, entitlements,
     held: delivery.held, thirdPartySellers: options.thirdPartySellers,
   });
   const forbidden = forbiddenReleases({ held: delivery.held, catalogue, entitlements });
   // A copy of what may no longer be held does not wait for the next fence: it is what a dead attempt left (I9).
   const residue = delivery.residue || forbiddenReleases({ held: delivery.waiting, catalogue, entitlements }).length > 0;
   return { wanted, decision: decideDelivery(workspace, { ...delivery, residue }, wanted, forbidden) };
+}
+
+/**
+ * The item in place of a cleared template. Locked before the other items and so out of order with them: who takes an item
+ * exclusive takes one alone and waits for nothing then, so nobody waits in a circle.
+ */
+async function lockBaseline(trx: Transaction, runtime: RuntimeId): Promise<ItemId | null> {
+  await lockItems(trx, [baselineName(runtime)], 'shared');
+  return await findBaselineItem(trx, runtime) ?? null;
 }
 
 /** The baseline of a runtime at its places on the volume. */

@@ -47,6 +47,8 @@ export interface WantedSet {
 export interface WantedSetInput {
   readonly workspaceId: WorkspaceId;
   readonly template: ItemId | null;
+  /** Wanted in place of a template that was cleared; null: there is none, or there never was a template (C6). */
+  readonly baseline: ItemId | null;
   readonly plugins: readonly ItemId[];
   readonly runtime: RuntimeId;
   readonly catalogue: ReadonlyMap<ItemId, CatalogueEntry>;
@@ -66,8 +68,10 @@ export const defaultChannel = 'stable' as Channel;
  * (B1, B3, C5, C10, C13).
  */
 export function wantedSet(input: WantedSetInput): WantedSet {
+  // A baseline that does not resolve is withheld and refuses nothing: who wants no template boots without one.
+  const identity = input.template ?? input.baseline;
   const asked = [
-    ...(input.template === null ? [] : [{ itemId: input.template, kind: 'template' as const }]),
+    ...(identity === null ? [] : [{ itemId: identity, kind: 'template' as const }]),
     ...input.plugins.map((itemId) => ({ itemId, kind: 'plugin' as const })),
   ];
   const items: WantedItem[] = [];

@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(async () => { await context.drop(); });
 beforeEach(async () => {
-  await emptyTables(database, 'workspace_records', 'workspace_items', 'deliveries', 'pending', 'audit', 'waybill_outbox', 'entitlement_lines', 'entitlements');
+  await emptyTables(database, 'workspace_records', 'templated_workspaces', 'workspace_items', 'deliveries', 'pending', 'audit', 'waybill_outbox', 'entitlement_lines', 'entitlements');
 });
 
 const fold = async (...events: RecordEvent[]): Promise<BatchResult> => await tx(database, async (trx) => await foldRecords(trx, events));
@@ -61,18 +61,20 @@ describe('a batch of workspace events', () => {
     await database.raw('truncate pending');
     await fold(provisioned({ record_version: 2, generation: 2 }));
     expect(await due()).toEqual([{ workspace_id: mine, lane: 1 }]);
-    expect(await named()).toEqual([]);
+    // Where it hears of the baseline of its runtime.
+    expect(await named()).toEqual(['baseline:claude-code']);
     expect(await rowsOf('select workspace_id from deliveries')).toEqual([{ workspace_id: mine }]);
   });
 
   test('C6: whether it ever had one does not depend on the order or the cut of the batches', async () => {
     const [had, cleared] = [provisioned({ template: template ?? null }), provisioned({ record_version: 2 })];
     for (const batches of [[[had, cleared]], [[cleared, had]], [[had], [cleared]], [[cleared], [had]]]) {
-      await database.raw('truncate workspace_records, deliveries, pending');
+      await database.raw('truncate workspace_records, templated_workspaces, workspace_items, deliveries, pending');
       for (const batch of batches) await fold(...batch);
       expect(await rowsOf('select workspace_id from deliveries')).toEqual([{ workspace_id: mine }]);
       expect(await due()).toEqual([{ workspace_id: mine, lane: 1 }]);
       expect(await records()).toEqual([asRow(recordOf(cleared))]);
+      expect(await named()).toEqual(['baseline:claude-code']);
     }
   });
 
@@ -80,10 +82,10 @@ describe('a batch of workspace events', () => {
     await fold(provisioned({ template: template ?? null, plugins: [plugin ?? expect.fail()] }));
     await database.raw('insert into workspace_items (item_id, workspace_id, via, org_id) values (?, ?, \'held\', ?)', [template ?? '', mine ?? '', orgs[0] ?? '']);
     await fold(provisioned({ record_version: 2, plugins: [another ?? expect.fail()] }));
-    expect(await named()).toEqual([another]);
+    expect(await named()).toEqual(['baseline:claude-code', another]);
     expect(await rowsOf('select item_id from workspace_items where via = \'held\'')).toEqual([{ item_id: template }]);
     await fold(provisioned({ record_version: 3, plugins: [another ?? expect.fail()], org_id: orgs[1] ?? expect.fail() }));
-    expect(await rowsOf('select org_id from workspace_items where via = \'named\'')).toEqual([{ org_id: orgs[1] }]);
+    expect(await rowsOf('select distinct org_id from workspace_items where via = \'named\'')).toEqual([{ org_id: orgs[1] }]);
     await fold(provisioned({ record_version: 4, plugins: [another ?? expect.fail()], status: 'removed' }));
     expect(await named()).toEqual([]);
   });

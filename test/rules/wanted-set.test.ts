@@ -32,7 +32,7 @@ const refunded: EffectiveEntitlement = { entitled: false, policy: null, validUnt
 
 function wanted(change: Partial<WantedSetInput> = {}) {
   return wantedSet({
-    workspaceId: parseWorkspaceId('3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11'), template: seo, plugins: [voice], runtime: claude, thirdPartySellers: false, held: [],
+    workspaceId: parseWorkspaceId('3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11'), template: seo, baseline: null, plugins: [voice], runtime: claude, thirdPartySellers: false, held: [],
     catalogue: new Map([[seo, entry(seo)], [voice, entry(voice)]]),
     entitlements: new Map([[seo, entitled()], [voice, entitled()]]),
     ...change,
@@ -50,6 +50,15 @@ describe('the wanted set', () => {
     const set = wanted({ entitlements: new Map([[seo, refunded], [voice, entitled()]]) });
     expect(names(set)).toEqual(['brand-voice@1.1.0']);
     expect(set.refusal).toEqual({ itemId: seo, code: 'NOT_ENTITLED', ended: 'refund' });
+  });
+
+  test('C6: the baseline takes the place of a template that is not there, never of one that is withheld, and refuses nothing', () => {
+    const plain = parseItemId('plain-agent');
+    const catalogue = new Map([[seo, entry(seo)], [voice, entry(voice)], [plain, entry(plain, { kind: 'template', access: 'platform' })]]);
+    expect(names(wanted({ template: null, baseline: plain, catalogue }))).toEqual(['brand-voice@1.1.0', 'plain-agent@1.1.0']);
+    expect(names(wanted({ baseline: plain, catalogue, entitlements: new Map([[seo, refunded], [voice, entitled()]]) }))).toEqual(['brand-voice@1.1.0']);
+    const other = wanted({ template: null, baseline: plain, catalogue: new Map([...catalogue, [plain, entry(plain, { kind: 'template', access: 'platform', runtimes: [] })]]) });
+    expect(other).toMatchObject({ refusal: null, withheld: [{ itemId: plain, code: 'RUNTIME_MISMATCH' }] });
   });
 
   test('C10: a plugin without a live line is withheld and refuses nothing else', () => {
