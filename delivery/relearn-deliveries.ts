@@ -30,6 +30,8 @@ export async function relearnDeliveries(trx: Transaction, events: readonly Asset
     await writeDelivery(trx, workspaceId, {
       assetsVersion: state.assetsVersion, present: state.present, announced: state.announced, restartRequested: state.restartRequested,
       lapsesAnnounced: state.lapsesAnnounced, restartsAsked: state.restartsAsked.map((at) => new Date(at)), ...(state.isStagedGone && { staged: null }),
+      // When the files were last read is not said.
+      probeDue: true,
     });
     // More than the volume holds by now, perhaps: a receipt whose file is gone costs a look.
     await addReceipts(trx, workspaceId, state.delivered.flatMap((release) => receiptsOf.get(nameOf(release)) ?? []), []);

@@ -32,7 +32,7 @@ export function createPinResolver(database: Database, thirdPartySellers: boolean
     const entry = await getOrSet(entries, item, async () => (await loadCatalogue(database, [item])).get(item));
     const entitlements = await getOrSet(entitled, `${org} ${item}`, async () => await tx(database, async (trx) => await readEntitlements(trx, org, [item])));
     const wanted = wantedSet({
-      workspaceId, template: item, plugins: [], runtime, catalogue: new Map(entry === undefined ? [] : [[item, entry]]), entitlements, held: [], thirdPartySellers,
+      workspaceId, template: item, baseline: null, plugins: [], runtime, catalogue: new Map(entry === undefined ? [] : [[item, entry]]), entitlements, held: [], thirdPartySellers,
     });
     const [release] = wanted.items;
     if (release === undefined) return { code: wanted.refusal?.code ?? 'TEMPLATE_UNKNOWN' };
