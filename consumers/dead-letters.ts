@@ -3,6 +3,7 @@ import type { Failure } from '../process/failure.ts';
 import { summaryColumns, type DeadLetterSummary } from '../process/list-dead-letters.ts';
 import { appendBytes } from '../producers/outbox.ts';
 import { deriveEventId } from '../schemas/ids.ts';
+import { readSubject, type Subject } from './close-overtaken.ts';
 import type { Place } from './positions.ts';
 
 /** A record as Kafka gave it. */
@@ -18,6 +19,8 @@ export interface SourceRecord {
 export interface RefusedRecord {
   readonly record: SourceRecord;
   readonly refusal: Failure;
+  /** Which line and version it is, where applying refused it; otherwise what the refusal could read is taken. */
+  readonly subject?: Subject;
 }
 
 /** Characters of a reason that are kept; a message quotes at most a few values. */
@@ -30,8 +33,10 @@ const reasonMax = 2000;
  */
 export async function appendDeadLetters(trx: Transaction, place: Place, refused: readonly RefusedRecord[]): Promise<void> {
   if (refused.length === 0) return;
-  const rows = refused.map(({ record, refusal }) => ({
+  const rows = refused.map(({ record, refusal, subject = readSubject(refusal) }) => ({
     offset: record.offset,
+    line: subject?.line ?? null,
+    version: subject?.version ?? null,
     key: record.key?.toString('base64') ?? null,
     value: record.value?.toString('base64') ?? null,
     headers: record.headers.map(([name, value]) => [Buffer.from(name).toString('base64'), value.toString('base64')]),
@@ -39,9 +44,9 @@ export async function appendDeadLetters(trx: Transaction, place: Place, refused:
     reason: storable(refusal.message),
   }));
   const { rows: inserted } = await trx.raw<{ rows: { offset: number }[] }>(
-    `insert into dead_letters (consumer, topic, partition, cluster_id, "offset", key, value, headers, code, reason)
-     select ?, ?, ?, ?, r."offset", decode(r.key, 'base64'), decode(r.value, 'base64'), r.headers, r.code, r.reason
-     from json_to_recordset(?::json) as r("offset" bigint, key text, value text, headers jsonb, code text, reason text)
+    `insert into dead_letters (consumer, topic, partition, cluster_id, "offset", key, value, headers, code, reason, line, version)
+     select ?, ?, ?, ?, r."offset", decode(r.key, 'base64'), decode(r.value, 'base64'), r.headers, r.code, r.reason, r.line, r.version
+     from json_to_recordset(?::json) as r("offset" bigint, key text, value text, headers jsonb, code text, reason text, line text, version bigint)
      order by r."offset" on conflict do nothing returning "offset"`,
     [place.consumer, place.topic, place.partition, place.clusterId, JSON.stringify(rows)],
   );

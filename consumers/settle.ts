@@ -6,6 +6,7 @@ import { asFailure, type Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
 import type { Codec } from '../schemas/codec.ts';
 import type { EventTypeOn, TopicName, TypedEvent } from '../schemas/topics.ts';
+import { closeOvertaken, subjectOf } from './close-overtaken.ts';
 import { appendDeadLetters, type RefusedRecord, type SourceRecord } from './dead-letters.ts';
 import { lockPosition, movePosition, PositionLost, type Counts, type Place } from './positions.ts';
 
@@ -138,6 +139,8 @@ async function commit<T extends TopicName>(
   }
 }
 
+const nothingApplied: BatchResult = { counts: { applied: 0, superseded: 0, duplicate: 0, conflict: 0 }, applied: [], conflicts: [] };
+
 /** The writes of one batch, in the lock order: position → what the events touch → pending; the position moves last. */
 async function applyAll<T extends TopicName>(
   trx: Transaction, definition: ConsumerDefinition<T>, { place, held, next }: Omit<Batch, 'records'>, decoded: readonly Decoded<T>[],
@@ -145,10 +148,9 @@ async function applyAll<T extends TopicName>(
   await lockPosition(trx, place, held);
   const refused = decoded.filter((one) => 'refusal' in one);
   await appendDeadLetters(trx, place, refused);
-  const events = decoded.filter((one) => 'event' in one).map(({ event }) => event);
-  const { counts, conflicts } = events.length === 0
-    ? { counts: { applied: 0, superseded: 0, duplicate: 0, conflict: 0 }, conflicts: [] }
-    : await definition.apply(trx, events);
+  const accepted = decoded.filter((one) => 'event' in one);
+  const { counts, applied, conflicts } = accepted.length === 0 ? nothingApplied : await definition.apply(trx, accepted.map(({ event }) => event));
+  await closeOvertaken(trx, place, accepted.map(({ record, event }, n) => ({ offset: record.offset, event, isApplied: applied[n] === true })));
   const all: Counts = { ...counts, deadLettered: refused.length };
   await movePosition(trx, place, next, all);
   return { counts: all, conflicts };
@@ -162,7 +164,7 @@ async function isolate<T extends TopicName>(
   const [only] = decoded;
   if (decoded.length === 1 && only !== undefined) {
     if ('refusal' in only) return { kind: 'stop', failure };
-    return await commit(definition, options, { place, held, next }, [{ record: only.record, refusal: failure }], started);
+    return await commit(definition, options, { place, held, next }, [{ record: only.record, refusal: failure, subject: subjectOf(only.event) }], started);
   }
   let position = held;
   for (const [index, one] of decoded.entries()) {

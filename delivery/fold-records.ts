@@ -1,5 +1,5 @@
 import { baselineName } from '../catalogue/baseline-items.ts';
-import { bucketOf, countBuckets, foldBatch, type BatchResult, type Folded } from '../entitlements/decide.ts';
+import { appliedOf, bucketOf, countBuckets, foldBatch, type BatchResult, type Folded } from '../entitlements/decide.ts';
 import { appendAudit, type AuditRow } from '../process/audit.ts';
 import type { Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
@@ -38,7 +38,7 @@ export async function foldRecords(trx: Transaction, events: readonly RecordEvent
   const lanes = new Map<string, Lane>([...begun, ...templated].map((workspaceId) => [workspaceId, 'live']));
   for (const record of records) lanes.set(record.workspaceId, inBulk.has(record.origin) ? 'backfill' : 'live');
   await wakeInLanes(trx, lanes);
-  return { counts: countBuckets(folded), conflicts: folded.flatMap(conflictOf) };
+  return { counts: countBuckets(folded), applied: appliedOf(folded), conflicts: folded.flatMap(conflictOf) };
 }
 
 /** Changes that come by the thousand: what one user changed is served first (D7). */

@@ -4,7 +4,7 @@ import type { Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
 import { lockOrgItems } from '../process/locks.ts';
 import { announce, type Announcement } from './announce.ts';
-import { bucketOf, countBuckets, foldBatch, type BatchResult, type Folded } from './decide.ts';
+import { appliedOf, bucketOf, countBuckets, foldBatch, type BatchResult, type Folded } from './decide.ts';
 import { lineKeyOf, lineOf, pairKeyOf, type Line, type LineEvent } from './line.ts';
 import { loadLines, readClock, writeLines } from './sql.ts';
 
@@ -42,7 +42,7 @@ export async function applyEntitlementBatch(trx: Transaction, events: readonly L
   } else {
     await appendAudit(trx, folded.flatMap(auditOf));
   }
-  return { counts: countBuckets(folded), conflicts: folded.flatMap(conflictOf) };
+  return { counts: countBuckets(folded), applied: appliedOf(folded), conflicts: folded.flatMap(conflictOf) };
 }
 
 /** What changed something or was in conflict is on record; that an older or repeated event did nothing is not news. */

@@ -78,9 +78,11 @@ export function foldBatch<E, S extends Versioned>(
   return { folded, changed };
 }
 
-/** What became of a batch: how many events each bucket got (I4), and the conflicts, for the log (A6). */
+/** What became of a batch: how many events each bucket got (I4), which were applied, and the conflicts, for the log (A6). */
 export interface BatchResult {
   readonly counts: Readonly<Record<Bucket, number>>;
+  /** By event, in their order: whether it was newer than what was held. */
+  readonly applied: readonly boolean[];
   readonly conflicts: readonly { readonly subject: string; readonly version: number; readonly eventId: string; readonly won: boolean }[];
 }
 
@@ -89,6 +91,9 @@ export function countBuckets(folded: readonly Folded<unknown, Versioned>[]): Rec
   for (const { decision } of folded) counts[bucketOf(decision)] += 1;
   return counts;
 }
+
+/** By event, in their order: whether it is in the bucket `applied`. A repeat of an applied one is not. */
+export const appliedOf = (folded: readonly Folded<unknown, Versioned>[]): readonly boolean[] => folded.map(({ decision }) => bucketOf(decision) === 'applied');
 
 /** SHA-256 over fields in a fixed order: the same content gives the same digest on every machine. */
 export const contentDigest = (fields: readonly (string | number | null | readonly string[])[]): string =>

@@ -153,6 +153,17 @@ export function createCodec(
   };
 }
 
+/** A record whose bytes were read and whose content is refused. */
+export class RefusedContent extends Failure {
+  /** What its bytes say, as Avro has it. */
+  readonly content: unknown;
+
+  constructor(refusal: Failure, content: unknown) {
+    super('poison', refusal.code, refusal.message, { cause: refusal.cause });
+    this.content = content;
+  }
+}
+
 const poison = (code: Failure['code'], message: string, cause?: unknown): Failure => new Failure('poison', code, message, { cause });
 
 interface Newest {
@@ -212,7 +223,13 @@ function decodeBody(topic: TopicName, key: Buffer | null, body: Buffer, writer: 
   if (topicOf(type) !== topic) throw poison('SCHEMA_MISMATCH', `A ${type} belongs on ${topicOf(type)}, not on ${topic}.`);
   // What others announce to us must be understood whole; what we announce may be read by an older library.
   const reading = topics[topic].owner === 'waybill' ? 'tolerant' : 'strict';
-  const event = asPoison(`This ${type} cannot be read`, () => parseEvent(type, writer.read(body), reading));
+  const content = asPoison(`This ${type} cannot be read`, () => writer.read(body));
+  let event: TypedEvent;
+  try {
+    event = asPoison(`This ${type} cannot be read`, () => parseEvent(type, content, reading));
+  } catch (error) {
+    throw error instanceof Failure ? new RefusedContent(error, content) : error;
+  }
   const wanted = keyOf(event);
   if (key === null || key.toString('utf8') !== wanted) {
     throw poison('KEY_MISMATCH', `The key is ${key === null ? 'null' : JSON.stringify(key.toString('utf8').slice(0, 200))}, but this ${type} belongs under ${JSON.stringify(wanted)}.`);

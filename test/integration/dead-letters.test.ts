@@ -77,7 +77,8 @@ describe('E4, I17: a poison message', () => {
     expect(await countsOf(pipeline.database, 'entitlements')).toEqual({ accepted: 3, applied: 2, superseded: 0, duplicate: 0, conflict: 0, deadLettered: 1 });
     const [summary, ...others] = await listDeadLetters(pipeline.database);
     expect(others).toEqual([]);
-    expect(summary).toMatchObject({ consumer: 'entitlements', partition, offset: 1, code, status: 'open' });
+    // Closed where the version could be read: a later one of the line followed (E4).
+    expect(summary).toMatchObject({ consumer: 'entitlements', partition, offset: 1, code, status: code === 'FIELD_INVALID' ? 'closed' : 'open' });
     expect(summary?.reason.length).toBeGreaterThan(20);
     const letter = await showDeadLetter(pipeline.database, summary?.id ?? 0) ?? expect.fail();
     expect(letter.key?.toString()).toBe(key);
@@ -140,6 +141,46 @@ describe('E4, I17: a poison message', () => {
     expect(await rowsOf('select purchase_id from entitlement_lines order by 1')).toEqual([{ purchase_id: 'p-1' }, { purchase_id: 'p-3' }]);
     expect(await listDeadLetters(pipeline.database)).toMatchObject([{ code: 'FIELD_INVALID', reason: 'purchase_id is one that this test refuses', offset: 1 }]);
     expect(await countsOf(pipeline.database, 'entitlements')).toMatchObject({ accepted: 3, deadLettered: 1, applied: 2 });
+  });
+});
+
+describe('E4: a later version closes a dead letter by itself', () => {
+  const statuses = async (): Promise<unknown[]> => (await rowsOf<{ offset: number; status: string }>('select "offset", status from dead_letters order by id')).map(({ offset, status }) => [offset, status]);
+  const stable = (value: Buffer): Buffer => replace(value, Buffer.from('stable'), Buffer.from('STABLE'));
+  const at = (message: Message): Message => ({ ...message, partition: 3 });
+
+  test('in the middle of a line: of that line and version alone, with the reason on record', async () => {
+    const other = parsePurchaseId('p-other');
+    await pipeline.publishRaw('marketplace.entitlements', [
+      await record(purchase()), await record(purchase({ entitlement_version: 2 }), stable), await record(purchase({ purchase_id: other, entitlement_version: 2 }), stable),
+      await record(purchase({ entitlement_version: 9 }), stable), await record(purchase(), () => unknownId),
+    ].map(at));
+    pipeline.run(entitlementsConsumer);
+    await pipeline.settled(entitlementsConsumer);
+    expect(await statuses()).toEqual([[1, 'open'], [2, 'open'], [3, 'open'], [4, 'open']]);
+    // Not by an earlier one, nor by the same version again, nor by another line of the key.
+    await pipeline.publishRaw('marketplace.entitlements', [await record(purchase()), await record(purchase({ entitlement_version: 2 })), await record(purchase({ purchase_id: other }))].map(at));
+    await pipeline.settled(entitlementsConsumer);
+    expect(await statuses()).toEqual([[1, 'open'], [2, 'open'], [3, 'open'], [4, 'open']]);
+    await pipeline.publishRaw('marketplace.entitlements', [await record(revoke({ entitlement_version: 3 }))].map(at));
+    await pipeline.settled(entitlementsConsumer);
+    expect(await statuses()).toEqual([[1, 'closed'], [2, 'open'], [3, 'open'], [4, 'open']]);
+    expect(await rowsOf(`select action, outcome, code, detail ->> 'reason' as reason from audit where subject_kind = 'dead-letter'`))
+      .toEqual([{ action: 'close', outcome: 'closed', code: 'FIELD_INVALID', reason: 'a later version came' }]);
+    expect(await rowsOf('select entitlement_version, revoked from entitlement_lines order by purchase_id')).toEqual([{ entitlement_version: 3, revoked: true }, { entitlement_version: 1, revoked: false }]);
+  });
+
+  test('in the middle of a workspace, although nothing of it could be read; a repeat of what came before does not', async () => {
+    const [one, two] = [await record(provisioned()), await record(provisioned({ record_version: 3 }))];
+    const unreadable = await record(provisioned({ record_version: 2 }), () => unknownId);
+    await pipeline.publishRaw('controlplane.workspaces', [one, unreadable, one].map(at));
+    pipeline.run(workspacesConsumer);
+    await pipeline.settled(workspacesConsumer);
+    expect(await statuses()).toEqual([[1, 'open']]);
+    await pipeline.publishRaw('controlplane.workspaces', [one, two, unreadable, two].map(at));
+    await pipeline.settled(workspacesConsumer);
+    expect(await statuses()).toEqual([[1, 'closed'], [5, 'open']]);
+    expect(await rowsOf('select record_version from workspace_records')).toEqual([{ record_version: 3 }]);
   });
 });
 
