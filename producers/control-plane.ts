@@ -7,7 +7,7 @@ import type { AssetsReady, DeliveryMode, RecordOrigin, WorkspaceStatus } from '.
 import { deriveEventId, FieldError, parseCount, parseItemId, parseOrgId, parseWorkspaceId, type ItemId, type RuntimeId, type WorkspaceId } from '../schemas/ids.ts';
 import { pluginsMax } from '../schemas/parse-event.ts';
 import { parseKnownRuntime } from '../schemas/runtimes.ts';
-import type { TypedEvent } from '../schemas/topics.ts';
+import type { EventTypeOn, TypedEvent } from '../schemas/topics.ts';
 import { parseCause, type Cause } from './cause.ts';
 import { checkInput } from './check-input.ts';
 import { checkRuntime, findItems, type CatalogueLookup, type KnownItems } from './check-items.ts';
@@ -139,6 +139,27 @@ export async function recordAssetsReady(trx: Transaction, { workspace_id, epoch,
     trx, 'select waybill_record_assets_ready(:workspace_id, :epoch, :generation, :assets_version)::text as r', { workspace_id, epoch, generation, assets_version },
   );
   return news === true;
+}
+
+/**
+ * Remembers what waybill.assets says of a workspace, whatever the event: AssetsReady opens the way to `online`; AssetsRejected
+ * and an AssetsRevoked of what was removed close it until the next AssetsReady (C11, C13). True when it was news, as above.
+ */
+export async function recordAssets(trx: Transaction, said: TypedEvent<EventTypeOn<'waybill.assets'>>): Promise<boolean> {
+  switch (said.type) {
+    case 'AssetsReady':
+      return await recordAssetsReady(trx, said.event);
+    case 'AssetsRejected':
+      return await recordAssetsLost(trx, said.event);
+    case 'AssetsRevoked':
+      return said.event.effect === 'removed' || said.event.effect === 'removal_pending' ? await recordAssetsLost(trx, said.event) : false;
+    case 'RestartRequested':
+      return false;
+  }
+}
+
+async function recordAssetsLost(trx: Transaction, { workspace_id, assets_version }: Pick<AssetsReady, 'workspace_id' | 'assets_version'>): Promise<boolean> {
+  return await readJson(trx, 'select waybill_record_assets_lost(:workspace_id, :assets_version)::text as r', { workspace_id, assets_version }) === true;
 }
 
 const parseStatus = symbolOf(workspaceStatusSymbols);

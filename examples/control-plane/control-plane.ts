@@ -6,7 +6,7 @@ import type { Knex } from 'knex';
 
 import type { CatalogueLookup } from '../../producers/check-items.ts';
 import { readAssets, type AssetsEvent, type ReadAssetsOptions } from '../../producers/client.ts';
-import { changePlugins, changeStatus, changeTemplate, provisionWorkspace, recordAssetsReady, startEpoch, type RecordResult, type WorkspaceInput } from '../../producers/control-plane.ts';
+import { changePlugins, changeStatus, changeTemplate, provisionWorkspace, recordAssets, startEpoch, type RecordResult, type WorkspaceInput } from '../../producers/control-plane.ts';
 
 /**
  * A control plane as small as it can be: it keeps the records of workspaces in a database of its own, through the library,
@@ -60,14 +60,17 @@ export class ControlPlane {
    * is over. A refusal needs nothing here: the boot keeps waiting, and waybill goes on by itself when the cause is gone.
    * Everything may be told twice, and twice changes nothing.
    */
-  async handle({ type, event }: AssetsEvent, signal: AbortSignal): Promise<void> {
+  async handle(said: AssetsEvent, signal: AbortSignal): Promise<void> {
+    const { type, event } = said;
     switch (type) {
       case 'AssetsReady':
         await this.#database.transaction(async (trx) => {
-          await recordAssetsReady(trx, event);
-          // A workspace that was paused meanwhile stays so; one whose record has changed waits for its own AssetsReady.
-          const record = await trx<Booting>('waybill_workspaces').where({ workspace_id: event.workspace_id }).forUpdate().first('status', 'epoch', 'generation');
-          const isThisBoot = record?.status === 'provisioning' && Number(record.epoch) === event.epoch && Number(record.generation) === event.generation;
+          await recordAssets(trx, said);
+          // A workspace that was paused meanwhile stays so; one whose record has changed waits for its own AssetsReady, and one
+          // that was told something newer (this may be a repeat) for the next.
+          const record = await trx<Booting>('waybill_workspaces').where({ workspace_id: event.workspace_id }).forUpdate().first('status', 'epoch', 'generation', 'ready_assets_version');
+          const isThisBoot = record?.status === 'provisioning' && Number(record.epoch) === event.epoch && Number(record.generation) === event.generation
+            && Number(record.ready_assets_version) === event.assets_version;
           if (isThisBoot) await changeStatus(trx, { workspace_id: event.workspace_id, status: 'online' }, { causedBy: event.event_id });
         });
         return;
@@ -79,6 +82,8 @@ export class ControlPlane {
         return;
       case 'AssetsRejected':
       case 'AssetsRevoked':
+        // Whoever was about to go online on an AssetsReady that holds no longer is refused.
+        await this.#database.transaction(async (trx) => { await recordAssets(trx, said); });
         return;
     }
   }
@@ -95,4 +100,6 @@ interface Booting {
   readonly status: string;
   readonly epoch: number | string;
   readonly generation: number | string;
+  /** Of the newest word on its assets. */
+  readonly ready_assets_version: number | string | null;
 }

@@ -3,10 +3,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import { purchase, revoke } from '../../producers/billing.ts';
 import type { CatalogueLookup } from '../../producers/check-items.ts';
-import { changePlugins, changeStatus, changeTemplate, provisionWorkspace, recordAssetsReady, startEpoch } from '../../producers/control-plane.ts';
+import { changePlugins, changeStatus, changeTemplate, provisionWorkspace, recordAssets, recordAssetsReady, startEpoch } from '../../producers/control-plane.ts';
 import { tx, type Database, type Transaction } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
-import type { AssetsReady } from '../../schemas/generated/events.ts';
+import type { AssetsReady, AssetsRejected } from '../../schemas/generated/events.ts';
 import { deriveEventId, longMax, parseOrgId, parseSha256, parseWorkspaceId } from '../../schemas/ids.ts';
 import { runtimeIds } from '../../schemas/runtimes.ts';
 import { isolate, type Isolated } from '../support/isolated.ts';
@@ -139,6 +139,9 @@ describe('control plane', () => {
     fc.record({ workspace_id, epoch: fc.integer({ min: 1, max: 3 }), generation: fc.integer({ min: 1, max: 3 }), assets_version: fc.integer({ min: 1, max: 9 }) }).map((input): Call => ({
       ts: (trx) => recordAssetsReady(trx, ready(input)), fn: 'waybill_record_assets_ready', args: input,
     })),
+    fc.record({ workspace_id, assets_version: fc.integer({ min: 1, max: 9 }) }).map((input): Call => ({
+      ts: (trx) => recordAssets(trx, { type: 'AssetsRejected', event: rejected(input) }), fn: 'waybill_record_assets_lost', args: input,
+    })),
   );
 
   test('any history gives the same outcomes, records and events from SQL as from TypeScript (A5)', async () => {
@@ -212,4 +215,9 @@ function ready({ workspace_id, ...fields }: { workspace_id: string; epoch: numbe
     workspace_id: parseWorkspaceId(workspace_id), org_id: parseOrgId(orgs[0]), set_digest: parseSha256('0'.repeat(64)), template: null, items: [], withheld: [],
     probe_paths: [], user_files_count: 0, user_files_sha256: null, user_files_paths: [], ...fields,
   };
+}
+
+function rejected({ workspace_id, assets_version }: { workspace_id: string; assets_version: number }): AssetsRejected {
+  const { event_id, occurred_at, caused_by, run_id, org_id, epoch, generation, ...about } = ready({ workspace_id, assets_version, epoch: 1, generation: 1 });
+  return { event_id, occurred_at, caused_by, run_id, org_id, epoch, generation, workspace_id: about.workspace_id, assets_version, item_id: null, code: 'CONFLICT', attempts: 1 };
 }

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import knex from 'knex';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -5,13 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { installBilling, purchase, revoke, type LineResult, type RevokeInput } from '../../producers/billing.ts';
 import type { CatalogueLookup } from '../../producers/check-items.ts';
 import {
-  changePlugins, changeStatus, changeTemplate, installControlPlane, provisionWorkspace, recordAssetsReady, startEpoch, type ChangeOptions, type RecordResult,
+  changePlugins, changeStatus, changeTemplate, installControlPlane, provisionWorkspace, recordAssets, recordAssetsReady, startEpoch, type ChangeOptions, type RecordResult,
 } from '../../producers/control-plane.ts';
 import { appendBytes, appendEvents, decodeHeaders } from '../../producers/outbox.ts';
 import { tx, type Database, type Transaction } from '../../process/database.ts';
 import { rollback } from '../../process/migrate.ts';
 import type { Failure } from '../../process/failure.ts';
-import type { AssetsReady } from '../../schemas/generated/events.ts';
+import type { AssetsEvent } from '../../producers/client.ts';
+import type { AssetsReady, AssetsRevoked } from '../../schemas/generated/events.ts';
 import { deriveEventId, longMax, parseItemId, parseOrgId, parseRuntimeId, parseSellerId, parseSha256, parseWorkspaceId } from '../../schemas/ids.ts';
 import { isolate, type Isolated } from '../support/isolated.ts';
 import { openCatalogue, openProducers, readOutbox } from '../support/producer-databases.ts';
@@ -112,6 +114,33 @@ describe('the control plane', () => {
     expect(changed).toMatchObject({ outcome: 'minted', needsRestart: true, record: { status: 'online', template: null } });
     await inTx(async (trx) => { await startEpoch(trx, catalogue, { workspace_id }); });
     // It had a template once, so it waits with none, too (C6).
+    expect(await online()).toBe('input MISSING_ASSETS');
+  });
+
+  test('online is refused after AssetsReady was taken back, until the next one, in whatever order their events come (C11, C13)', async () => {
+    const { record } = await provision({ template: 'seo-agent' });
+    const workspace_id = parseWorkspaceId(record.workspace_id);
+    const online = async (): Promise<string> => await codeOf(inTx(async (trx) => {
+      await changeStatus(trx, { workspace_id, status: 'online' });
+      await changeStatus(trx, { workspace_id, status: 'paused' });
+    }));
+    const about = { ...ready({ workspace_id }), workspace_id };
+    const say = async (said: AssetsEvent): Promise<boolean> => await inTx(async (trx) => await recordAssets(trx, said));
+    const revoked = (effect: AssetsRevoked['effect'], assets_version: number): AssetsEvent =>
+      ({ type: 'AssetsRevoked', event: { ...about, assets_version, items: [], reason: 'malware', effect } });
+    const ready_ = (assets_version: number): AssetsEvent => ({ type: 'AssetsReady', event: { ...about, assets_version } });
+    expect(await say(ready_(1))).toBe(true);
+    expect(await say(revoked('next_boot', 2))).toBe(false);
+    expect(await online()).toBe('accepted');
+    expect(await say(revoked('removed', 3))).toBe(true);
+    expect(await online()).toBe('input MISSING_ASSETS');
+    expect(await say(ready_(2))).toBe(false);
+    expect(await online()).toBe('input MISSING_ASSETS');
+    expect(await say(ready_(4))).toBe(true);
+    expect(await online()).toBe('accepted');
+    expect(await say(revoked('removed', 3))).toBe(false);
+    expect(await online()).toBe('accepted');
+    expect(await say({ type: 'AssetsRejected', event: { ...about, assets_version: 5, item_id: null, code: 'CONFLICT', attempts: 1 } })).toBe(true);
     expect(await online()).toBe('input MISSING_ASSETS');
   });
 
@@ -271,9 +300,11 @@ test('the migrations go forward, back and forward again, and one set after the o
     const left = async (): Promise<unknown> => (await both.raw<{ rows: unknown[] }>(
       `select relname as name from pg_class where relnamespace = 'forward_and_back'::regnamespace and relname ~ '^waybill_(outbox|outbox_ends|lines|workspaces|schema_ids)$'
        union all select proname from pg_proc where pronamespace = 'forward_and_back'::regnamespace`)).rows;
-    expect(await rollback(both, ['outbox', 'control-plane', 'billing'])).toHaveLength(10);
+    const inSet = (set: string): number => readdirSync(new URL(`../../migrations/${set}/`, import.meta.url)).filter((file) => file.endsWith('.up.sql')).length;
+    const [outbox, controlPlane, billing] = [inSet('outbox'), inSet('control-plane'), inSet('billing')];
+    expect(await rollback(both, ['outbox', 'control-plane', 'billing'])).toHaveLength(outbox + controlPlane + billing);
     expect(await left()).toEqual([]);
-    expect([await installControlPlane(both), await installBilling(both), await installBilling(both)]).toMatchObject([{ length: 8 }, { length: 2 }, { length: 0 }]);
+    expect([await installControlPlane(both), await installBilling(both), await installBilling(both)]).toMatchObject([{ length: outbox + controlPlane }, { length: billing }, { length: 0 }]);
   } finally {
     await both.destroy();
   }

@@ -1,0 +1,1 @@
+drop function waybill_record_assets_lost(uuid, bigint);
