@@ -111,7 +111,13 @@ describe('an alert (E1)', () => {
     expect(new Set(runbooks)).toEqual(new Set(rules.map(({ annotations }) => annotations.runbook.split('/').at(-1))));
   });
 
-  test.each(rules)('$alert asks for metrics, labels and codes that there are', ({ expr }) => {
+  const dashboard = JSON.parse(readFileSync(join(operations, 'dashboard.json'), 'utf8')) as { panels: { title: string; targets: { expr: string }[] }[] };
+  const asking = [
+    ...rules.map(({ alert, expr }) => ({ name: `the alert ${alert}`, expr })),
+    ...dashboard.panels.flatMap(({ title, targets }) => targets.map(({ expr }) => ({ name: `the panel "${title}"`, expr }))),
+  ];
+
+  test.each(asking)('as $name asks for metrics, labels and codes that there are', ({ expr }) => {
     const selectors = [...expr.matchAll(/\b(?<name>(?:waybill_\w+|up))\b(?:\{(?<labels>[^}]*)\})?/gu)].map((match) => match.groups ?? {});
     expect(selectors.length).toBeGreaterThan(0);
     for (const { name = '', labels } of selectors) {
