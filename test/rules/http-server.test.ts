@@ -1,13 +1,12 @@
 import Type from 'typebox';
 import { afterEach, describe, expect, test } from 'vitest';
 
-import type { HttpDeps } from '../../http/deps.ts';
 import { decideAdmission, type Caller } from '../../http/identity.ts';
 import { defineRoute, type Route } from '../../http/route.ts';
 import { bodyBytesMax, createServer } from '../../http/server.ts';
 import { parseOrgId, parseWorkspaceId } from '../../schemas/ids.ts';
-import { openDatabase } from '../../process/database.ts';
 import { silentLogger } from '../../process/log.ts';
+import { unusedDeps } from '../support/unused-deps.ts';
 
 const id = (digit: string): string => `${digit.repeat(8)}-0000-4000-8000-000000000000`;
 const workspace: Caller = {
@@ -15,11 +14,7 @@ const workspace: Caller = {
 };
 const reader: Caller = { kind: 'operator', subject: 'ann', roles: ['read'] };
 
-/** Routes that ask no database. */
-const unused = openDatabase('postgres://127.0.0.1:1/none');
-const deps: HttpDeps = {
-  metrics: { contentType: 'text/plain', text: async () => await Promise.resolve('') }, database: unused, controlPlane: unused, billing: unused, catalogue: { findItem: async () => await Promise.resolve(undefined) }, checks: {},
-};
+const deps = unusedDeps();
 
 const echo = defineRoute({
   method: 'POST', path: '/v1/workspaces/:workspaceId/echo', summary: 'For tests',

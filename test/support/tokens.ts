@@ -28,7 +28,8 @@ export interface BoxKeys {
 
 export const makeBoxKeys = async (): Promise<BoxKeys> => ({ signing: await makeKey(), encryption: await makeKey(randomUUID(), 'ES256') });
 
-export const seconds = (): number => Math.floor(Date.now() / 1000);
+/** Now, whatever a test has set `Date` to: an issuer elsewhere has its own clock. */
+export const seconds = (): number => Math.floor((performance.timeOrigin + performance.now()) / 1000);
 
 /** A token as an issuer writes it; `claims` and `header` over what is usual. A claim that is undefined is left out. */
 export async function issue(key: TestKey, iss: string, claims: Readonly<Record<string, unknown>>, header: Readonly<Record<string, unknown>> = {}): Promise<string> {
