@@ -14,7 +14,8 @@ import type { Database } from './process/database.ts';
 import { Failure } from './process/failure.ts';
 import type { Logger } from './process/log.ts';
 import { wireMetrics } from './wire-metrics.ts';
-import { hostOf, wireCatalogueLookup, wireDatabase, type Needs, type Wired } from './wire.ts';
+import { hostOf } from './wire-sources.ts';
+import { wireCatalogueLookup, wireDatabase, type Needs, type Wired } from './wire.ts';
 
 /** The HTTP door, with a connection pool for each of the databases that it writes to. `onListening` hears its address. */
 export function wireHttp(config: Needs<'http'>, log: Logger, onListening?: (url: string) => void): Wired {

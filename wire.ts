@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 import { createGitRepository } from './adapters/git/git-repository.ts';
-import type { HostLists } from './adapters/guarded-fetch/allowed-hosts.ts';
+import { guardedAgents } from './adapters/guarded-fetch/guarded-agents.ts';
 import { createGuardedFetch } from './adapters/guarded-fetch/guarded-fetch.ts';
 import { createHostResolver } from './adapters/guarded-fetch/resolve-host.ts';
 import { createKafka } from './adapters/kafka/client.ts';
@@ -14,7 +14,6 @@ import { createManifestSigner } from './adapters/kms/manifest-signer.ts';
 import { createSellerKeys } from './adapters/kms/seller-keys.ts';
 import { createArtifactStore } from './adapters/s3/artifact-store.ts';
 import { createVolumeWork } from './adapters/volume/create-volume-work.ts';
-import type { ReleaseLimits } from './catalogue/limits.ts';
 import { findItem } from './catalogue/lookup.ts';
 import type { PublishDeps } from './catalogue/publish/publish.ts';
 import type { SellerKeys } from './catalogue/publish/seller.ts';
@@ -43,6 +42,7 @@ import { createCodec, type Codec } from './schemas/codec.ts';
 import { createKnownSchemas } from './schemas/known-schemas.ts';
 import { registerSchemas, type RegisteredSchema } from './schemas/register-schemas.ts';
 import type { TopicName } from './schemas/topics.ts';
+import { fetchListsOf, gitOf, gitSettings, limitSettings, limitsOf } from './wire-sources.ts';
 
 /**
  * The composition root: the only place that knows what implements a port. Each `wire…` function opens what one role or
@@ -52,9 +52,8 @@ import type { TopicName } from './schemas/topics.ts';
 const database = ['databaseUrl', 'databaseSchema'] as const satisfies readonly SettingName[];
 const kafka = ['kafkaBrokers', 'topicPrefix'] as const satisfies readonly SettingName[];
 const registry = ['registryUrl', 'registryTimeoutMs'] as const satisfies readonly SettingName[];
-const store = ['s3Endpoint', 's3Region', 's3Bucket', 's3AccessKeyId', 's3SecretAccessKey'] as const satisfies readonly SettingName[];
-const limits = ['packedBytesMax', 'archiveBytesMax', 'ratioMax', 'filesMax', 'entryBytesMax'] as const satisfies readonly (SettingName & keyof ReleaseLimits)[];
-const kms = ['kmsEndpoint', 'kmsRegion', 'kmsAccessKeyId', 'kmsSecretAccessKey'] as const satisfies readonly SettingName[];
+const store = ['fetchHosts', 's3Endpoint', 's3Region', 's3Bucket', 's3AccessKeyId', 's3SecretAccessKey'] as const satisfies readonly SettingName[];
+const kms = ['fetchHosts', 'kmsEndpoint', 'kmsRegion', 'kmsAccessKeyId', 'kmsSecretAccessKey'] as const satisfies readonly SettingName[];
 
 /** What each role and command asks for; `readConfig` takes it. */
 export const settingsOf = {
@@ -62,7 +61,7 @@ export const settingsOf = {
   metrics: [...database, 'metricsListen'],
   topics: [...kafka, 'replicationFactor'],
   schemas: [...registry, ...database],
-  publish: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'gitTimeoutMs', 'gitCaFile'],
+  publish: [...database, ...store, ...kms, ...limitSettings, 'gitTimeoutMs', 'gitCaFile'],
   entitlements: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   workspaces: [...database, ...kafka, ...registry, 'sessionTimeoutMs'],
   relay: [...database, ...kafka, ...registry],
@@ -71,7 +70,8 @@ export const settingsOf = {
   sweep: [...database, 'thirdPartySellers', 'leaseMs', 'sweepIntervalMs', 'probeAgeMs'],
   chainer: [...database, ...store],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
-  deliveries: [...database, ...store, ...kms, ...limits, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
+  sources: [...database, ...limitSettings, ...gitSettings, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs'],
+  deliveries: [...database, ...store, ...kms, ...limitSettings, ...gitSettings, 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
   http: [
     ...database, 'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
     'httpAddress', 'httpPort', 'httpUrl', 'httpProxies', 'addressPerMinute', 'workspacePerMinute', 'fetchHosts',
@@ -200,6 +200,7 @@ export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired 
         volumeOf: (workspaceId: string) => join(config.volumesRoot, workspaceId),
         budget: new ByteBudget(config.inFlightBytesMax),
         ciphertexts: new CiphertextCache(config.ciphertextCacheBytesMax),
+        git: gitOf(config),
         options: { thirdPartySellers: config.thirdPartySellers === 'on', settleWindowMs: config.settleWindowMs },
       };
       const { deliveriesAtOnce: atOnce, leaseMs } = config;
@@ -211,26 +212,13 @@ export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired 
 
 export const storeOf = (config: Config<(typeof store)[number]>) => ({
   endpoint: config.s3Endpoint, region: config.s3Region, bucket: config.s3Bucket, accessKeyId: config.s3AccessKeyId, secretAccessKey: config.s3SecretAccessKey,
+  agents: guardedAgents(config.s3Endpoint, config.fetchHosts),
 });
 
 const kmsOf = (config: Config<(typeof kms)[number]>) => ({
   endpoint: config.kmsEndpoint, region: config.kmsRegion, accessKeyId: config.kmsAccessKeyId, secretAccessKey: config.kmsSecretAccessKey,
+  agents: guardedAgents(config.kmsEndpoint, config.fetchHosts),
 });
-
-const limitsOf = ({ packedBytesMax, archiveBytesMax, ratioMax, filesMax, entryBytesMax }: Config<(typeof limits)[number]>): ReleaseLimits =>
-  ({ packedBytesMax, archiveBytesMax, ratioMax, filesMax, entryBytesMax });
-
-/**
- * Where sealed releases may be fetched from (C15): the store, whose name may lead to public addresses alone, and what is
- * listed. A store at a private address is named by that address, or its name is listed.
- */
-export const fetchListsOf = (config: Config<'s3Endpoint' | 'fetchHosts'>): HostLists => ({ hosts: [hostOf(config.s3Endpoint)], privateHosts: config.fetchHosts });
-
-/** host:port of a URL, the port said even where it is the protocol's own. */
-export function hostOf(endpoint: string): string {
-  const url = new URL(endpoint);
-  return `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
-}
 
 /** What publishing needs, and the keys of sellers. */
 export interface Publishing extends AsyncDisposable {

@@ -1,8 +1,9 @@
 import { asDatabaseFailure, type Database } from '../process/database.ts';
 import type { ItemAccess } from '../schemas/generated/events.ts';
-import type { Channel, ItemId, RuntimeId, SellerId, Sha256, Version } from '../schemas/ids.ts';
+import type { Channel, CommitId, ItemId, RuntimeId, SellerId, Sha256, Version } from '../schemas/ids.ts';
 import type { Channels, ReleaseStatus } from './release.ts';
 import type { OpenRollout } from './rollout.ts';
+import type { ReleaseSource } from './source.ts';
 import type { Kind } from './target-path.ts';
 
 export type Access = Exclude<ItemAccess, 'unknown'>;
@@ -50,6 +51,12 @@ export interface SealedRelease {
   readonly ciphertextSha256: Sha256;
   readonly ciphertextBytes: number;
   readonly wrappedDataKey: Buffer;
+  /** Where its bytes come from (C2), and the pin that they were made of: repository, full commit id, folder. */
+  readonly source: ReleaseSource;
+  readonly access: Access;
+  readonly repository: string;
+  readonly commit: CommitId;
+  readonly path: string;
   /** KMS key that wraps the seller's data keys. */
   readonly wrappingKeyId: string;
   /** Ed25519 public key of the seller, SPKI DER. */
@@ -98,7 +105,8 @@ export async function loadSealedReleases(
     select r.item_id as "itemId", i.kind, i.seller_id as "sellerId", r.version, r.archive_sha256 as "archiveSha256",
       r.archive_bytes as "archiveBytes", r.manifest, r.manifest_signature as "manifestSignature", r.object_key as "objectKey",
       r.object_version as "objectVersion", r.object_etag as "objectEtag", r.ciphertext_sha256 as "ciphertextSha256",
-      r.ciphertext_bytes as "ciphertextBytes", r.wrapped_data_key as "wrappedDataKey", s.wrapping_key_id as "wrappingKeyId",
+      r.ciphertext_bytes as "ciphertextBytes", r.wrapped_data_key as "wrappedDataKey",
+      r.source, i.access, r.repository, r.commit_id as commit, r.path, s.wrapping_key_id as "wrappingKeyId",
       s.signing_public_key as "signingPublicKey"
     from unnest(?::text[], ?::text[]) as wanted(item_id, version)
     join releases r using (item_id, version) join items i using (item_id) join sellers s using (seller_id)

@@ -2,6 +2,7 @@ import { changeStatus, type DecidedStatus, type StatusChange } from '../catalogu
 import { settingsOf, wireDatabase } from '../wire.ts';
 import { command, group, type Mountable } from './command.ts';
 import { parseItemVersion } from './item-version.ts';
+import { sourceCommand } from './release/source.ts';
 import { readSettings } from './settings.ts';
 
 interface Words {
@@ -56,4 +57,4 @@ const quarantine = statusCommand({
   example: ["release quarantine seo-agent@1.1.0 --reason 'malware, incident 71'", 'removed at once, past every window, cap and pause'],
 });
 
-export const releaseCommands = group('release', 'The state of a release', [approve, yank, quarantine]);
+export const releaseCommands = group('release', 'The state of a release', [approve, yank, quarantine, sourceCommand]);

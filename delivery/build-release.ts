@@ -1,13 +1,15 @@
-import { readArchive } from '../catalogue/archive.ts';
+import { readArchive, type UnpackedFile } from '../catalogue/archive.ts';
 import type { ReleaseLimits } from '../catalogue/limits.ts';
 import type { ByteBudget } from '../process/byte-budget.ts';
 import type { Database } from '../process/database.ts';
 import { passStep } from '../process/steps.ts';
-import { grantFetch } from './grant.ts';
+import { grantFetch, type Grant } from './grant.ts';
 import type { DeliveryPlan, PlannedFile, PlannedRelease, ResolveOptions } from './resolve-template-assets.ts';
 import type { CiphertextCache } from './sources/ciphertext-cache.ts';
 import { fetchSealed, type ArtifactFetcher } from './sources/brokered.ts';
+import { fetchPinned } from './sources/fetch-pinned.ts';
 import type { ObjectSigner } from './sources/object-signer.ts';
+import type { PlatformTokenOptions } from './sources/platform-token.ts';
 import { unsealRelease, type Unsealer } from './unseal.ts';
 import type { Survey, VolumeWork } from './volume/volume-work.ts';
 import type { Step } from './while-planned.ts';
@@ -20,6 +22,8 @@ export interface BuildDeps {
   readonly fetcher: ArtifactFetcher;
   readonly ciphertexts: CiphertextCache;
   readonly unsealer: Unsealer;
+  /** What is fetched from git hosts instead of the store (C2). */
+  readonly git: Omit<PlatformTokenOptions, 'fetcher' | 'limits'>;
   readonly limits: ReleaseLimits;
   /** Bounds the ciphertext and plaintext in memory. */
   readonly budget: ByteBudget;
@@ -37,8 +41,8 @@ export async function buildLacking(
   for (const release of plan.releases) {
     const files = release.plannedFiles.filter((file) => lacking.has(file.path));
     if (files.length === 0) continue;
-    // The ciphertext, what it decrypts to, and the archive that expands from it.
-    const bytes = 2 * release.ciphertextBytes + release.archiveBytes;
+    // The ciphertext, what it decrypts to, and the archive that expands from it; or the archive of a git host.
+    const bytes = (release.source === 'brokered' ? 2 * release.ciphertextBytes : deps.git.bytesMax) + release.archiveBytes;
     const step = await deps.budget.spend(bytes, async () => await buildRelease(deps, plan, volume, release, files));
     if (step !== 'done') return step;
   }
@@ -51,16 +55,22 @@ async function buildRelease(
   const grant = await grantFetch(deps, plan, release, deps.options);
   if (typeof grant === 'string') return grant;
   passStep('fetch', release.itemId);
-  const sealed = await deps.ciphertexts.get(release.ciphertextSha256, async () => await fetchSealed(deps.fetcher, await grant.sign()));
-  passStep('unseal', release.itemId);
-  const { archive } = await unsealRelease(deps.unsealer, release, sealed, deps.limits);
+  const unpacked = await fetchRelease(deps, release, grant);
   const byArchivePath = new Map(files.map((file) => [file.archivePath, file]));
-  // All of it is read, and so verified to its end, before any of it is handed on.
-  const staged = [...readArchive(archive, release.signed.files)].flatMap(({ path, bytes }) => {
+  const staged = unpacked.flatMap(({ path, bytes }) => {
     const file = byArchivePath.get(path);
     return file === undefined ? [] : [{ path: file.path, sha256: file.sha256, executable: file.executable, bytes }];
   });
   passStep('build', release.itemId);
   const built = await deps.volumes.build({ volume, attempt: plan.attempt, files: staged });
   return built.kind === 'superseded' ? 'superseded' : 'done';
+}
+
+/** Every file of the release as it was signed, from where the catalogue says it comes: verified to the end before any is handed on (B5, C2). */
+async function fetchRelease(deps: BuildDeps, release: PlannedRelease, grant: Grant): Promise<readonly UnpackedFile[]> {
+  if (release.source !== 'brokered') return await fetchPinned(release, release.source, { ...deps.git, fetcher: deps.fetcher, limits: deps.limits });
+  const sealed = await deps.ciphertexts.get(release.ciphertextSha256, async () => await fetchSealed(deps.fetcher, await grant.sign()));
+  passStep('unseal', release.itemId);
+  const { archive } = await unsealRelease(deps.unsealer, release, sealed, deps.limits);
+  return [...readArchive(archive, release.signed.files)];
 }

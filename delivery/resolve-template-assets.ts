@@ -2,6 +2,7 @@ import { baselineName, findBaselineItem } from '../catalogue/baseline-items.ts';
 import { loadBaseline } from '../catalogue/baselines.ts';
 import { loadCatalogue, loadSealedReleases, type SealedRelease } from '../catalogue/lookup.ts';
 import type { ReleaseManifest } from '../catalogue/manifest.ts';
+import { sourceFault } from '../catalogue/source.ts';
 import { targetPath } from '../catalogue/target-path.ts';
 import { readEntitlements } from '../entitlements/read-entitlements.ts';
 import type { Transaction } from '../process/database.ts';
@@ -141,6 +142,8 @@ function planRelease(workspace: WorkspaceState, release: SealedRelease): Planned
   const { itemId, version } = release;
   const runtime = findRuntime(workspace.runtime);
   if (runtime === undefined) throw new Failure('subject', 'RUNTIME_UNKNOWN', `workspace ${workspace.workspaceId} has the runtime ${workspace.runtime}`);
+  const fault = sourceFault(release, release.source);
+  if (fault !== undefined) throw new Failure('subject', 'SOURCE_REFUSED', `${itemId} ${version} is not fetched from its source, ${release.source}: ${fault}`);
   const signed = verifySignedRecord(release);
   const plannedFiles = signed.files.map((file): PlannedFile => ({
     path: targetPath(release.kind, itemId, runtime, file.path),

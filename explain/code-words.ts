@@ -35,6 +35,7 @@ export const codeWords = {
   VOLUME_FULL: here('C9', 'C14'),
   VOLUME_UNWRITABLE: here('C9'),
   ADDRESS_REFUSED: here('C15'),
+  SOURCE_REFUSED: here('C2'),
   UPSTREAM: here('I18'),
   UNAVAILABLE: here('I18'),
   FAULT: here('C9'),

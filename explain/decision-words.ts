@@ -49,6 +49,7 @@ const sayings: Readonly<Record<string, Say>> = {
   'release approve': () => words('approved', ['B3'], '`waybill release yank` or `quarantine`'),
   'release yank': () => words('yanked: kept where it is held, resolves nowhere else', ['B3'], 'nothing: approve another release'),
   'release quarantine': () => words('quarantined: it goes from every workspace at once', ['B3', 'C13'], 'nothing: publish another version'),
+  'release source': ({ outcome }) => words(`its bytes come from the source ${outcome}`, ['C2'], '`waybill release source`'),
   'item register': () => words('registered in the catalogue', ['B1']),
   'item set channel': ({ detail }) => words(`channel ${textOf(detail['channel'])} leads to ${textOf(detail['version'])}`, ['B3'], '`waybill channel set`'),
   'item rollout': ({ outcome, detail }) => words(`channel ${textOf(detail['channel'])} to ${textOf(detail['version'])} in steps: ${outcome}`, ['B3'], '`waybill channel resume` or `abort`'),

@@ -59,6 +59,17 @@ function optional<T>(parse: (text: string) => T) {
   return (value: string): T | undefined => (value === '' ? undefined : parse(value));
 }
 
+/** `host=URL` pairs: where the archives of the repositories of a git host lie. */
+function gitArchives(value: string): { host: string; url: string }[] {
+  return list(value).map((entry) => {
+    const [host = '', ...rest] = entry.split('=');
+    const pattern = rest.join('=');
+    const isWhole = URL.canParse(`https://${host}`) && URL.canParse(pattern) && ['{repository}', '{commit}'].every((part) => pattern.includes(part));
+    if (!isWhole || new URL(pattern).host.includes('%')) throw new Error('host=URL pairs, separated by commas, each URL with {repository} and {commit} in its path');
+    return { host, url: http(pattern) };
+  });
+}
+
 function oneOf<const T extends string>(...values: T[]) {
   return (value: string): T => {
     const found = values.find((candidate) => candidate === value);
@@ -137,6 +148,10 @@ export const settings = {
   kmsAccessKeyId: setting({ variable: 'WAYBILL_KMS_ACCESS_KEY_ID', parse: text, meaning: 'Access key of the KMS.' }),
   kmsSecretAccessKey: setting({ variable: 'WAYBILL_KMS_SECRET_ACCESS_KEY', parse: text, secret: true, meaning: 'Secret of the access key.' }),
   fetchHosts: setting({ variable: 'WAYBILL_FETCH_HOSTS', parse: hosts(0), defaultText: '', meaning: 'host:port pairs, separated by commas, that an artifact may be fetched from although their address is private. The host of WAYBILL_S3_ENDPOINT needs no entry unless it is a name that leads to a private address.' }),
+  gitArchives: setting({ variable: 'WAYBILL_GIT_ARCHIVES', parse: gitArchives, defaultText: 'github.com=https://codeload.github.com/{repository}/tar.gz/{commit}', meaning: 'Where the archives of git hosts lie, host=URL with {repository} and {commit}, separated by commas; the URL is that of the host that answers itself, for redirects are not followed. Releases of the sources open and platform-token are fetched from there.' }),
+  gitArchiveBytesMax: setting({ variable: 'WAYBILL_GIT_ARCHIVE_BYTES', parse: integer(1_024, 2 ** 31), defaultText: '67108864', unit: 'bytes', meaning: 'Largest archive that is fetched from a git host: a whole repository, of which a release is a folder.' }),
+  platformToken: setting({ variable: 'WAYBILL_PLATFORM_TOKEN', parse: optional(text), defaultText: '', secret: true, meaning: 'Read-only token for the private repositories of the platform itself; the source platform-token is switched off when empty.' }),
+  platformRepositories: setting({ variable: 'WAYBILL_PLATFORM_REPOSITORIES', parse: list, defaultText: '', meaning: 'Repositories that the token is sent for, exact https URLs as releases name them, separated by commas.' }),
   fetchTimeoutMs: setting({ variable: 'WAYBILL_FETCH_TIMEOUT_MS', parse: integer(1_000, 3_600_000), defaultText: '300000', unit: 'ms', meaning: 'Deadline of fetching one sealed release, its retries among it.' }),
   fetchIdleMs: setting({ variable: 'WAYBILL_FETCH_IDLE_MS', parse: integer(100, 600_000), defaultText: '15000', unit: 'ms', meaning: 'Longest time without a byte while a sealed release is fetched.' }),
   packedBytesMax: setting({ variable: 'WAYBILL_RELEASE_PACKED_BYTES', parse: integer(1_024, 2 ** 31), defaultText: '209715200', unit: 'bytes', meaning: 'Largest archive of a release after compression, published or delivered.' }),

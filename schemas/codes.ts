@@ -37,6 +37,7 @@ export const codes = {
   VOLUME_FULL: { meaning: 'The volume has no room for the artifact.', cure: 'Free space on the volume; delivery is retried by itself.' },
   VOLUME_UNWRITABLE: { meaning: 'The volume or one of its folders cannot be written.', cure: 'Do what the message says, else correct owner and mode of the folder; delivery is retried by itself.' },
   ADDRESS_REFUSED: { meaning: 'The address of a fetch is not on the allowlist or is private.', cure: 'Add the host to WAYBILL_FETCH_HOSTS if it is meant to be reached.' },
+  SOURCE_REFUSED: { meaning: 'The release may not come from the source that the catalogue says.', cure: 'Move it back: `waybill release source <release> brokered`.' },
   UPSTREAM: { meaning: 'A service that waybill depends on answered with an error.', cure: 'None needed: retried by itself. Look at the service that the message names.' },
   UNAVAILABLE: { meaning: 'A service that waybill depends on could not be reached.', cure: 'None needed: retried by itself. Look at the service that the message names.' },
   // Poison: these bytes can never work.

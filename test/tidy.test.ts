@@ -32,6 +32,11 @@ describe('where things may stand', () => {
     expect(makers, 'Only the chokepoint makes plans; take one from resolveTemplateAssets').toEqual(['delivery/resolve-template-assets.ts']);
   });
 
+  test('the token of the platform is read by the configuration, handed on by wire-sources.ts and used in one file (C2)', () => {
+    const users = product.filter((file) => /\bplatformToken\b/u.test(code(file)));
+    expect(users, 'Fetch with asPlatformRelease and fetchWithPlatformToken').toEqual(['delivery/sources/platform-token.ts', 'process/config.ts', 'wire-sources.ts']);
+  });
+
   test('only the one main of the command line and programs of their own end the process', () => {
     const enders = product.filter((file) => /\bprocess\.exit\(/u.test(code(file)));
     const programs = new Set(['adapters/kafka/check-schemas.ts', 'stack/kms/main.ts']);

@@ -1,3 +1,5 @@
+import type http from 'node:http';
+import type https from 'node:https';
 import pRetry from 'p-retry';
 
 import { Failure } from '../../process/failure.ts';
@@ -8,6 +10,8 @@ export interface AwsSettings {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** What connections are made with; they reach the endpoint and nothing else (C15). The SDK's own when absent. */
+  readonly agents?: { readonly httpAgent: http.Agent; readonly httpsAgent: https.Agent } | undefined;
 }
 
 export interface AwsCall {
@@ -21,7 +25,7 @@ export interface AwsCall {
 }
 
 /** The part of an AWS client's configuration that is the same for every service. */
-export function clientConfig({ endpoint, region, accessKeyId, secretAccessKey }: AwsSettings) {
+export function clientConfig({ endpoint, region, accessKeyId, secretAccessKey, agents }: AwsSettings) {
   return {
     endpoint,
     region,
@@ -29,7 +33,7 @@ export function clientConfig({ endpoint, region, accessKeyId, secretAccessKey }:
     // Retried in one place, below; a retry inside a retry hides the other.
     maxAttempts: 1,
     // The deadline is the signal's; this one notices a peer that never takes the connection.
-    requestHandler: { connectionTimeout: 3_000 },
+    requestHandler: { connectionTimeout: 3_000, ...agents },
   };
 }
 

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, test, vi } from 'vitest';
 
 import { createGitRepository } from '../../adapters/git/git-repository.ts';
@@ -289,6 +291,25 @@ describe('over https', () => {
     await expect(read(`${server.url}/r/.git`, unmerged, { source })).rejects.toMatchObject(refused('PIN_UNMERGED'));
     // refs to choose, refs to fetch, one pack: nothing that names the pin
     expect(server.requests.filter((request) => request.startsWith('POST')).length).toBeLessThanOrEqual(3);
+  });
+
+  test('B2: a remote that hands out unmerged, orphaned and fork commits by their ids is not believed', async () => {
+    const { git, unmerged } = makeHistory();
+    for (const setting of ['allowFilter', 'allowAnySHA1InWant']) git.git('config', `uploadpack.${setting}`, 'true');
+    const orphan = git.git('commit-tree', `${unmerged}^{tree}`, '-m', 'of no branch');
+    const ofFork = git.git('commit-tree', `${unmerged}^{tree}`, '-p', 'main', '-m', 'of a fork');
+    git.git('update-ref', 'refs/pull/1/head', ofFork);
+    const server = await startGitServer(join(git.path, '..'), temporaryFolder());
+    const resolveHost = createHostResolver([`git.example.test:${server.port}`], (_, answer) => { answer(null, [{ address: '127.0.0.1', family: 4 }]); });
+    const source = createGitRepository({ timeoutMs, resolveHost, caFile: server.caFile });
+    const taker = makeRepository(join(temporaryFolder(), 'taker'));
+    for (const commit of [unmerged, orphan, ofFork]) {
+      // Whoever asks for it gets it, so what is fetched by its id proves nothing.
+      const trusting = ['-c', `http.curloptResolve=git.example.test:${server.port}:127.0.0.1`];
+      await promisify(execFile)('git', ['-C', taker.path, ...trusting, 'fetch', '--quiet', `${server.url}/r/.git`, commit], { env: { ...process.env, GIT_SSL_CAINFO: server.caFile } });
+      expect(taker.git('cat-file', '-t', commit)).toBe('commit');
+      await expect(read(`${server.url}/r/.git`, commit, { source })).rejects.toMatchObject(refused('PIN_UNMERGED'));
+    }
   });
 
   test('I13: an address that is private, or a name that leads there, is not dialled', async () => {

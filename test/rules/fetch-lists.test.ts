@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
 import { parseAllowedUrl } from '../../adapters/guarded-fetch/allowed-hosts.ts';
-import { fetchListsOf } from '../../wire.ts';
+import { fetchListsOf } from '../../wire-sources.ts';
 
-const policyOf = (url: string, s3Endpoint: string, fetchHosts: string[] = []): string => parseAllowedUrl(url, fetchListsOf({ s3Endpoint, fetchHosts })).policy;
+const policyOf = (url: string, s3Endpoint: string, fetchHosts: string[] = []): string => parseAllowedUrl(url, fetchListsOf({ s3Endpoint, fetchHosts, gitArchives: [] })).policy;
 const refused = expect.objectContaining({ code: 'ADDRESS_REFUSED' }) as Error;
 
 describe('where a sealed release may be fetched from (C15)', () => {

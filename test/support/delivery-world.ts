@@ -98,6 +98,7 @@ export class DeliveryWorld {
     for (const seller of ['platform', 'acme']) await createSeller(database, createSellerKeys(kms), parseSellerId(seller));
     const world: DeliveryWorld = new DeliveryWorld(isolated, database, {
       database, volumes, signer: store, unsealer: createUnsealer(kms), limits: defaultLimits, budget: new ByteBudget(64 * 1024 * 1024),
+      git: { archives: [], bytesMax: 1024 * 1024, platformToken: undefined, repositories: [] },
       ciphertexts: new CiphertextCache(0), // tests change what lies in the store
       fetcher: { get: async (request) => { world.fetches += 1; return await fetcher.get(request); } },
       volumeOf: (workspaceId) => join(folder, 'volumes', workspaceId),
@@ -122,7 +123,7 @@ export class DeliveryWorld {
   }
 
   /** Publishes a release from a real commit, approved and on the channel `stable` or another, or with null on none. */
-  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open'; seller?: 'platform' | 'acme'; runtimes?: readonly string[]; channel?: string | null } = {}): Promise<void> {
+  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open' | 'platform'; seller?: 'platform' | 'acme'; origin?: string; runtimes?: readonly string[]; channel?: string | null } = {}): Promise<void> {
     const repository = join(this.folder, `${item}.git`);
     const git = (...args: string[]): string => execFileSync('git', ['-C', repository, ...args], {
       encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'],
@@ -131,6 +132,7 @@ export class DeliveryWorld {
     if (!existsSync(repository)) {
       mkdirSync(repository);
       git('init', '-q', '-b', 'main');
+      if (terms.origin !== undefined) git('remote', 'add', 'origin', terms.origin);
     }
     rmSync(join(repository, 'release'), { recursive: true, force: true });
     writeFiles(join(repository, 'release'), files);

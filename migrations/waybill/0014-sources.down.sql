@@ -1,0 +1,2 @@
+drop index audit_cause;
+alter table releases drop column source;
