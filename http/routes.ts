@@ -6,6 +6,7 @@ import { changeTemplateRoute } from './routes/change-template.ts';
 import { deadLettersRoute } from './routes/dead-letters.ts';
 import { deliveriesRoute } from './routes/deliveries.ts';
 import { entitlementsRoute } from './routes/entitlements.ts';
+import { explainRoute } from './routes/explain.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { purchasesRoute } from './routes/purchases.ts';
@@ -16,7 +17,7 @@ import { revocationsRoute } from './routes/revocations.ts';
 export const routes: readonly Route[] = [
   changeTemplateRoute, installPluginRoute, uninstallPluginRoute,
   catalogueItemRoute,
-  entitlementsRoute, deliveriesRoute, auditRoute, deadLettersRoute,
+  entitlementsRoute, deliveriesRoute, auditRoute, deadLettersRoute, explainRoute,
   purchasesRoute, revocationsRoute,
   healthRoute, readyRoute, metricsRoute,
 ];

@@ -1,6 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { foldRecords } from '../../delivery/fold-records.ts';
+import { applyEntitlementBatch } from '../../entitlements/apply-batch.ts';
+import { tx } from '../../process/database.ts';
+import { parseEvent } from '../../schemas/parse-event.ts';
 import { HttpWorld, type Box } from '../support/http-world.ts';
 import { readOutbox } from '../support/producer-databases.ts';
 import { seconds } from '../support/tokens.ts';
@@ -99,6 +103,29 @@ describe('looking', () => {
     expect((await pages(`/v1/entitlements?org=${org}&entitled=true&`)).rows.map((row) => row['item_id'])).toEqual(['b', 'c']);
     expect((await pages(`/v1/audit?org=${org}&`, ['security'])).rows.map((row) => row['subject_id'])).toEqual(['c', 'b', 'a']);
     expect((await pages(`/v1/dead-letters?consumer=test&`)).rows.map((row) => row['offset'])).toEqual([3, 2, 1]);
+  });
+
+  test('explains a workspace, an entitlement and an event, and refuses what is no id (E3)', async () => {
+    const explained = async (subject: string, query = '') => await world.askAs('operator', ['read'], { method: 'GET', path: `/v1/explain/${encodeURIComponent(subject)}${query}` });
+    const [org, workspace, event, purchase] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+    const envelope = { occurred_at: 0, caused_by: null, run_id: null };
+    await tx(world.pipeline, async (trx) => {
+      await applyEntitlementBatch(trx, [parseEvent('Purchase', {
+        ...envelope, event_id: purchase, org_id: org, item_id: 'seo-agent', purchase_id: 'p-1', entitlement_version: 1, source: 'purchase', policy: 'stable', valid_from: 0, valid_until: null,
+      })]);
+      await foldRecords(trx, [parseEvent('WorkspaceProvisioned', {
+        ...envelope, event_id: event, workspace_id: workspace, org_id: org, runtime: 'claude-code', template: 'seo-agent', plugins: [], status: 'provisioning', delivery_mode: 'volume',
+        epoch: 1, generation: 1, record_version: 1, origin: 'user',
+      })]);
+    });
+    expect(await explained(workspace)).toMatchObject({ status: 200, body: { kind: 'workspace', reason: { state: 'waiting', rules: ['C12'] }, facts: { record: { template: 'seo-agent' } } } });
+    expect((await explained(workspace)).body['decisions']).toEqual(expect.arrayContaining([expect.objectContaining({ caused_by: event, rules: ['A3'] })]));
+    expect(await explained(workspace, '?at=2001-01-01T00:00:00Z')).toMatchObject({ body: { reason: { state: 'unknown', text: 'No event of this workspace had arrived.' } } });
+    expect(await explained(`${org}/seo-agent/p-1`)).toMatchObject({ status: 200, body: { kind: 'entitlement', facts: { entitled: true } } });
+    expect(await explained(purchase)).toMatchObject({ status: 200, body: { kind: 'event', reason: { state: 'applied' } } });
+    const refusals = [await explained(randomUUID()), await explained(`${org}/nothing`), await explained('acme'), await explained(workspace, '?at=soon'), await explained(workspace, '?until=x')];
+    expect(refusals.map(({ status }) => status)).toEqual([404, 404, 400, 400, 400]);
+    expect((await world.askAsBox(box, { method: 'GET', path: `/v1/explain/${workspace}` })).status, 'as if there were none').toBe(404);
   });
 
   test('the limit of a page holds, and errs one past it (I23); a cursor that was made up is refused', async () => {
