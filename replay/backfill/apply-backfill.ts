@@ -118,20 +118,20 @@ async function tagAll(deps: BackfillDeps, control: RunControl, items: readonly R
   }
 }
 
-async function tagOne(deps: BackfillDeps, { lease }: RunControl, item: RunItem, known: CatalogueItem | undefined): Promise<ItemEnd> {
+async function tagOne(deps: BackfillDeps, control: RunControl, item: RunItem, known: CatalogueItem | undefined): Promise<ItemEnd> {
   const plan = item.plan as TagPlan; // a plan of this kind
   const workspaceId = parseWorkspaceId(item.subject);
   try {
     const identity = await readIdentity(deps, workspaceId, plan.runtime);
     // Compared at the write, not at the plan alone; what was tagged before the process died has its files replaced by now.
     if (!sameIdentity(identity, plan.identity)) {
-      return await changeByRun(deps, lease, { workspaceId, template: plan.item, origin: 'backfill', known, decide: () => ({ act: 'leave', state: 'skipped', code: 'IDENTITY_CHANGED' }) });
+      return await changeByRun(deps, control, { workspaceId, template: plan.item, origin: 'backfill', known, decide: () => ({ act: 'leave', state: 'skipped', code: 'IDENTITY_CHANGED' }) });
     }
   } catch (error) {
     if (error instanceof Failure && error.kind === 'subject') return { state: 'failed', code: error.code };
     throw error;
   }
-  return await changeByRun(deps, lease, { workspaceId, template: plan.item, origin: 'backfill', known, decide: (row) => decideTag(row, plan) });
+  return await changeByRun(deps, control, { workspaceId, template: plan.item, origin: 'backfill', known, decide: (row) => decideTag(row, plan) });
 }
 
 /** The releases of a plan, for what is shown of it. */

@@ -4,6 +4,7 @@ import { passStep } from '../../process/steps.ts';
 import type { CatalogueItem, CatalogueLookup } from '../../producers/check-items.ts';
 import { changeTemplate } from '../../producers/control-plane.ts';
 import type { ItemId, WorkspaceId } from '../../schemas/ids.ts';
+import type { RunControl } from '../run/drive-run.ts';
 import type { ItemEnd } from '../run/item-page.ts';
 import { requireFenceThere, type Lease } from '../run/lease.ts';
 import type { BackfillDeps } from './backfill-deps.ts';
@@ -32,11 +33,12 @@ const ofTheWorkspace = new Set<Failure['code']>(['REMOVED', 'RUNTIME_MISMATCH', 
  * the same way by the next try.
  * @throws Failure input RUN_LEASED; dependency UNAVAILABLE
  */
-export async function changeByRun(deps: BackfillDeps, lease: Lease, change: TemplateChange): Promise<ItemEnd> {
+export async function changeByRun(deps: BackfillDeps, control: RunControl, change: TemplateChange): Promise<ItemEnd> {
   for (let tries = 1; ; tries += 1) {
     try {
-      const end = await tx(deps.controlPlane, async (trx) => await changeIn(trx, lease, change));
+      const end = await tx(deps.controlPlane, async (trx) => await changeIn(trx, control.lease, change));
       if (end.state === 'ok') passStep('backfill:change:committed', change.workspaceId);
+      if (end.result?.['status'] === 'online') control.noteRestart();
       return end;
     } catch (error) {
       const failure = asFailure(error);

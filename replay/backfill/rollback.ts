@@ -57,7 +57,7 @@ export async function applyRollback(deps: BackfillDeps, runId: string, options: 
         for (const item of items) {
           await control.gate();
           const { item: template, recordVersion } = item.plan as RevertPlan; // a plan of this kind
-          await page.add(item.line, await changeByRun(deps, control.lease, {
+          await page.add(item.line, await changeByRun(deps, control, {
             workspaceId: parseWorkspaceId(item.subject), template: null, origin: 'rollback', known: undefined,
             decide: (row) => decideRevert(row, { template, recordVersion }),
           }));

@@ -88,6 +88,8 @@ export class RunControl {
   readonly #counts: Record<keyof Piece, number>;
   #controls: Controls;
   #measured: Measured = { lagMs: 0, databaseMs: 0, restarts: 0 };
+  /** Restarts caused since they were counted last: the cap holds between two looks, too. */
+  #restartsSince = 0;
   #throttled: string | null = null;
   #lookedAt = -Infinity;
   #reportedAt = 0;
@@ -113,7 +115,8 @@ export class RunControl {
   async gate(pieces = 1): Promise<void> {
     for (;;) {
       this.#stopIfAsked();
-      if (performance.now() - this.#lookedAt >= lookEveryMs || this.#throttled !== null) await this.#look();
+      const isAtCap = this.#measured.restarts + this.#restartsSince >= this.#controls.restartsPerHour;
+      if (performance.now() - this.#lookedAt >= lookEveryMs || this.#throttled !== null || isAtCap) await this.#look();
       this.report(reportEveryMs);
       if (this.#throttled === null) {
         const waitMs = paceMs({ ...this.#pace, now: performance.now() }, this.#controls.rate);
@@ -152,6 +155,11 @@ export class RunControl {
     this.#doneHere += ok + failed + skipped;
   }
 
+  /** A workspace was changed whose agent runs: it will be asked to restart. */
+  noteRestart(): void {
+    this.#restartsSince += 1;
+  }
+
   async renewQuietly(): Promise<void> {
     try {
       await renewLease(this.#database, this.lease, this.#throttled);
@@ -181,6 +189,7 @@ export class RunControl {
 
   async #look(): Promise<void> {
     this.#measured = await measure(this.#options.measuring, this.lease.runId);
+    this.#restartsSince = 0;
     this.#throttled = decideThrottle(this.#measured, this.#controls);
     const { wish, controls } = await renewLease(this.#database, this.lease, this.#throttled);
     this.#lookedAt = performance.now();
