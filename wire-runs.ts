@@ -1,10 +1,15 @@
 import { join } from 'node:path';
 
+import { createKafka } from './adapters/kafka/client.ts';
+import { createRangeReader } from './adapters/kafka/range-reader.ts';
 import { readDigests } from './adapters/volume/read-digests.ts';
 import type { Config, SettingName } from './process/config.ts';
 import type { BackfillDeps } from './replay/backfill/backfill-deps.ts';
+import { createConsumerLag } from './replay/log/consumer-lag.ts';
+import type { ReplayDeps } from './replay/log/replay-deps.ts';
 import type { Measuring } from './replay/run/measure.ts';
-import { settingsOf, wireDatabase } from './wire.ts';
+import { silentLogger } from './process/log.ts';
+import { settingsOf, wireCodec, wireDatabase } from './wire.ts';
 
 /** The part of the composition root for runs of an operator (replay/): what their commands open. */
 
@@ -13,6 +18,7 @@ const controlPlane = ['controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema'] a
 /** What each command asks for; `readConfig` takes it. */
 export const runSettings = {
   backfill: [...settingsOf.database, ...controlPlane, 'volumesRoot', 'thirdPartySellers', 'entryBytesMax'],
+  replay: [...settingsOf.database, 'kafkaBrokers', 'topicPrefix', 'registryUrl', 'registryTimeoutMs'],
 } as const satisfies Record<string, readonly SettingName[]>;
 
 type Needs<Name extends keyof typeof runSettings> = Config<(typeof runSettings)[Name][number]>;
@@ -38,5 +44,24 @@ export function wireBackfill(config: Needs<'backfill'>): Backfilling {
     },
     measuring: { database: own, controlPlane: records },
     [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
+  };
+}
+
+/** What a replay or a rebuild needs. */
+export interface Replaying extends AsyncDisposable {
+  readonly deps: ReplayDeps;
+  readonly measuring: Measuring;
+}
+
+/** Tries to reach Kafka before a person is told that it is away. */
+const kafkaRetries = 8;
+
+export function wireReplay(config: Needs<'replay'>, name: 'replay' | 'rebuild'): Replaying {
+  const own = wireDatabase(config, name, poolMax);
+  const reader = createRangeReader({ kafka: createKafka({ brokers: config.kafkaBrokers, clientId: `waybill-${name}`, log: silentLogger, retries: kafkaRetries }), topicPrefix: config.topicPrefix });
+  return {
+    deps: { database: own, codec: wireCodec(config, own), reader },
+    measuring: { database: own, consumerLagMs: createConsumerLag({ database: own, reader, topicPrefix: config.topicPrefix }) },
+    [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };
 }

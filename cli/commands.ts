@@ -12,6 +12,7 @@ import { explainCommand } from './explain.ts';
 import { migrateCommand } from './migrate.ts';
 import { offsetsCommands } from './offsets.ts';
 import { publishCommand } from './publish.ts';
+import { replayCommands } from './replay.ts';
 import { releaseCommands } from './release.ts';
 import { runCommand } from './run.ts';
 import { schemasCommands } from './schemas.ts';
@@ -38,6 +39,7 @@ export const commands: readonly Mountable[] = [
   explainCommand,
   deliveriesCommands,
   deadLettersCommands,
+  replayCommands,
   backfillCommands,
   offsetsCommands,
   auditCommands,

@@ -3,17 +3,18 @@ import { appliedOf, bucketOf, countBuckets, foldBatch, type BatchResult, type Fo
 import { appendAudit, type AuditRow } from '../process/audit.ts';
 import type { Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
-import { wakeInLanes, type Lane } from '../process/pending.ts';
+import { wakeInLanes, type Lane, type RunCause } from '../process/pending.ts';
 import { asksForAnything, namedItems, recordOf, type RecordEvent, type WorkspaceRecord } from './workspace-record.ts';
 
 /**
  * Folds a batch of workspace events: locks the records, decides, writes those that won, their audit, the delivery rows of
  * workspaces that ask for something, the items that they name, and last the wakes (A3, A4, A6, C6, C12). In the caller's
  * transaction, which already holds the consumer's position; the number of statements does not depend on the batch.
+ * `run`: what a replay causes carries its id and waits in its lane (D1).
  * A workspace that never had a template or plugin leaves its record and its audit, nothing else (I15).
  * Out: how many events went into each bucket (I4), and every conflict (A6).
  */
-export async function foldRecords(trx: Transaction, events: readonly RecordEvent[]): Promise<BatchResult> {
+export async function foldRecords(trx: Transaction, events: readonly RecordEvent[], run?: RunCause): Promise<BatchResult> {
   const held = await lockRecords(trx, [...new Set(events.map(({ event }) => event.workspace_id))]);
   const { folded, changed } = foldBatch(held, events, recordOf, (record) => record.workspaceId);
 
@@ -27,7 +28,7 @@ export async function foldRecords(trx: Transaction, events: readonly RecordEvent
     // A record that did not exist cannot be locked; somebody else's first event of the workspace got in between.
     throw new Failure('dependency', 'UNAVAILABLE', `${records.length - won} of ${records.length} records were written by another consumer at the same moment; the batch is folded again.`);
   }
-  await appendAudit(trx, folded.flatMap(auditOf));
+  await appendAudit(trx, folded.flatMap((one) => auditOf(one, run)));
   // Also of events that lost: whether a workspace ever asked for something must not depend on the order of arrival.
   const begun = await insertDeliveries(trx, folded.map(({ state }) => state).filter(asksForAnything));
   const templated = await insertTemplated(trx, folded.map(({ state }) => state));
@@ -35,8 +36,8 @@ export async function foldRecords(trx: Transaction, events: readonly RecordEvent
   const standing = templated.flatMap((id) => changed.get(id) ?? held.get(id) ?? []);
   await writeNamedItems(trx, [...new Set([...records, ...standing])]);
 
-  const lanes = new Map<string, Lane>([...begun, ...templated].map((workspaceId) => [workspaceId, 'live']));
-  for (const record of records) lanes.set(record.workspaceId, inBulk.has(record.origin) ? 'backfill' : 'live');
+  const lanes = new Map<string, Lane>([...begun, ...templated].map((workspaceId) => [workspaceId, run?.lane ?? 'live']));
+  for (const record of records) lanes.set(record.workspaceId, run?.lane ?? (inBulk.has(record.origin) ? 'backfill' : 'live'));
   await wakeInLanes(trx, lanes);
   return { counts: countBuckets(folded), applied: appliedOf(folded), conflicts: folded.flatMap(conflictOf) };
 }
@@ -47,6 +48,11 @@ const inBulk = new Set<WorkspaceRecord['origin']>(['backfill', 'rollback', 'impo
 /** Locks the rows in one statement and reads them in a later one, which alone sees what the last holder committed. */
 async function lockRecords(trx: Transaction, workspaceIds: readonly string[]): Promise<Map<string, WorkspaceRecord>> {
   await trx.raw('select 1 from workspace_records where workspace_id = any(?::uuid[]) order by workspace_id for update', [[...workspaceIds]]);
+  return await loadRecords(trx, workspaceIds);
+}
+
+/** The records of these workspaces, by id; no lock. */
+export async function loadRecords(trx: Transaction, workspaceIds: readonly string[]): Promise<Map<string, WorkspaceRecord>> {
   const { rows } = await trx.raw<{ rows: WorkspaceRecord[] }>(
     `select workspace_id as "workspaceId", org_id as "orgId", record_version as version, removed as ended, digest, runtime, template, plugins,
        status, delivery_mode as "deliveryMode", epoch, generation, origin
@@ -145,7 +151,7 @@ async function writeNamedItems(trx: Transaction, records: readonly WorkspaceReco
 }
 
 /** What changed something or was in conflict is on record; that an older or repeated event did nothing is not news. */
-function auditOf({ event: { type, event }, state, decision }: Folded<RecordEvent, WorkspaceRecord>): AuditRow[] {
+function auditOf({ event: { type, event }, state, decision }: Folded<RecordEvent, WorkspaceRecord>, run: RunCause | undefined): AuditRow[] {
   const bucket = bucketOf(decision);
   if (bucket === 'superseded' || bucket === 'duplicate') return [];
   const lost = 'conflict' in decision ? decision.conflict : null;
@@ -159,7 +165,7 @@ function auditOf({ event: { type, event }, state, decision }: Folded<RecordEvent
     detail: {
       // The whole record: what it was at a past time is read from here (E3).
       version: state.version, digest: state.digest, epoch: state.epoch, generation: state.generation, runtime: state.runtime, template: state.template,
-      plugins: state.plugins, status: state.status, deliveryMode: state.deliveryMode, origin: state.origin, ...(lost !== null && { lost: lost.digest }),
+      plugins: state.plugins, status: state.status, deliveryMode: state.deliveryMode, origin: state.origin, ...(lost !== null && { lost: lost.digest }), ...(run !== undefined && { run: run.runId }),
     },
     causedBy: event.event_id,
   }];

@@ -1,5 +1,5 @@
 import type { Transaction } from '../process/database.ts';
-import { wakeInLanes, type Lane } from '../process/pending.ts';
+import { wakeInLanes, type Lane, type RunCause } from '../process/pending.ts';
 import { appendEvents } from '../producers/outbox.ts';
 import type { EntitlementChanged, EntitlementEnd, EntitlementLine } from '../schemas/generated/events.ts';
 import { deriveEventId } from '../schemas/ids.ts';
@@ -26,7 +26,7 @@ const removedAtOnce = new Set<EntitlementEnd | null>(['fraud', 'malware']);
  * the workspaces that name or hold the item. In: the pairs, with their exclusive locks held, and all their lines as they
  * stand after the change. A constant number of statements.
  */
-export async function announce(trx: Transaction, announcements: readonly Announcement[], lines: Iterable<Line>, now: number): Promise<void> {
+export async function announce(trx: Transaction, announcements: readonly Announcement[], lines: Iterable<Line>, now: number, run?: RunCause): Promise<void> {
   if (announcements.length === 0) return;
   const linesOf = Map.groupBy(lines, pairKeyOf);
   const states = announcements.map((pair) => {
@@ -35,9 +35,9 @@ export async function announce(trx: Transaction, announcements: readonly Announc
     return { ...pair, key, lines: own, effective: effectiveEntitlement(own, now) };
   });
   const revisions = await writeStates(trx, states);
-  await appendEvents(trx, states.map((state) => entitlementChanged(state, revisions.get(state.key) ?? 0, now)));
+  await appendEvents(trx, states.map((state) => entitlementChanged(state, revisions.get(state.key) ?? 0, now, run)));
 
-  await wakeHolders(trx, states.map((state) => ({ ...state, lane: removedAtOnce.has(state.effective.reason) ? 'urgent' as const : 'live' as const })));
+  await wakeHolders(trx, states.map((state) => ({ ...state, lane: removedAtOnce.has(state.effective.reason) ? 'urgent' as const : run?.lane ?? 'live' as const })));
 }
 
 /** Directly while they are few; otherwise in pages, so that the locks of this transaction are not held that long. */
@@ -57,13 +57,13 @@ async function wakeHolders(trx: Transaction, pairs: readonly (Pair & { readonly 
 
 function entitlementChanged(
   { orgId, itemId, key, causedBy, lines, effective }: Announcement & { key: string; lines: readonly Line[]; effective: EffectiveEntitlement },
-  revision: number, now: number,
+  revision: number, now: number, run: RunCause | undefined,
 ): TypedEvent<'EntitlementChanged'> {
   const event: EntitlementChanged = {
     event_id: deriveEventId('EntitlementChanged', key, revision),
     occurred_at: now,
     caused_by: causedBy,
-    run_id: null,
+    run_id: run?.runId ?? null,
     org_id: orgId,
     item_id: itemId,
     entitled: effective.entitled,

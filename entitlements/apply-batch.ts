@@ -3,6 +3,7 @@ import { appendAudit } from '../process/audit.ts';
 import type { Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
 import { lockOrgItems } from '../process/locks.ts';
+import type { RunCause } from '../process/pending.ts';
 import { announce, type Announcement } from './announce.ts';
 import { appliedOf, bucketOf, countBuckets, foldBatch, type BatchResult, type Folded } from './decide.ts';
 import { lineKeyOf, lineOf, pairKeyOf, type Line, type LineEvent } from './line.ts';
@@ -12,9 +13,10 @@ import { loadLines, readClock, writeLines } from './sql.ts';
  * Folds a batch of purchases and revocations: locks the pairs, loads their lines, decides, writes the lines that won,
  * their audit, what the pairs now add up to, its events, and last the wakes (A1, A3, A4, A6, C12). In the caller's
  * transaction, which already holds the consumer's position; the number of statements does not depend on the batch.
+ * `run`: what a replay causes carries its id and waits in its lane (D1).
  * Out: how many events went into each bucket (I4), and every conflict (A6).
  */
-export async function applyEntitlementBatch(trx: Transaction, events: readonly LineEvent[]): Promise<BatchResult> {
+export async function applyEntitlementBatch(trx: Transaction, events: readonly LineEvent[], run?: RunCause): Promise<BatchResult> {
   const pairs = [...new Map(events.map(({ event }) => {
     const pair = { orgId: event.org_id, itemId: event.item_id };
     return [pairKeyOf(pair), pair];
@@ -37,16 +39,16 @@ export async function applyEntitlementBatch(trx: Transaction, events: readonly L
     if (won !== writes.length) {
       throw new Failure('fault', 'FAULT', `${writes.length - won} of ${writes.length} lines were written by somebody who does not hold the lock of their (org, item).`);
     }
-    await appendAudit(trx, folded.flatMap(auditOf));
-    await announce(trx, [...announcements.values()], new Map([...held, ...changed]).values(), await readClock(trx));
+    await appendAudit(trx, folded.flatMap((one) => auditOf(one, run)));
+    await announce(trx, [...announcements.values()], new Map([...held, ...changed]).values(), await readClock(trx), run);
   } else {
-    await appendAudit(trx, folded.flatMap(auditOf));
+    await appendAudit(trx, folded.flatMap((one) => auditOf(one, run)));
   }
   return { counts: countBuckets(folded), applied: appliedOf(folded), conflicts: folded.flatMap(conflictOf) };
 }
 
 /** What changed something or was in conflict is on record; that an older or repeated event did nothing is not news. */
-function auditOf({ event: { type, event }, state, decision }: Folded<LineEvent, Line>): AuditRow[] {
+function auditOf({ event: { type, event }, state, decision }: Folded<LineEvent, Line>, run: RunCause | undefined): AuditRow[] {
   const bucket = bucketOf(decision);
   if (bucket === 'superseded' || bucket === 'duplicate') return [];
   const lost = bucket === 'conflict' && 'conflict' in decision ? decision.conflict : null;
@@ -60,7 +62,7 @@ function auditOf({ event: { type, event }, state, decision }: Folded<LineEvent, 
     detail: {
       // The whole line: what it was at a past time is read from here (E3).
       version: state.version, digest: state.digest, source: state.source, policy: state.policy, validFrom: state.validFrom, validUntil: state.validUntil,
-      endedAt: state.endedAt, reason: state.reason, ...(lost !== null && { lost: lost.digest }),
+      endedAt: state.endedAt, reason: state.reason, ...(lost !== null && { lost: lost.digest }), ...(run !== undefined && { run: run.runId }),
     },
     causedBy: event.event_id,
   }];

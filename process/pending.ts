@@ -10,6 +10,12 @@ export const lanes = { urgent: 0, live: 1, backfill: 2, replay: 3 } as const;
 export type Lane = keyof typeof lanes;
 export const laneNames: readonly Lane[] = ['urgent', 'live', 'backfill', 'replay'];
 
+/** A run of an operator that causes something: what it causes carries its id, and wakes in its lane (D1). */
+export interface RunCause {
+  readonly runId: string;
+  readonly lane: Lane;
+}
+
 /** A claim: this worker may work on the workspace until the lease ends, under a number that no other attempt has. */
 export interface Claim {
   readonly workspaceId: string;

@@ -23,6 +23,7 @@ export const stepNames = [
 export const runStepNames = [
   'run:leased', 'run:piece:commit', 'run:piece:committed',
   'backfill:change:commit', 'backfill:change:committed',
+  'replay:batch:commit',
 ] as const;
 
 export type StepName = (typeof stepNames)[number] | (typeof runStepNames)[number];

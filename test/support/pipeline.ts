@@ -121,12 +121,12 @@ export async function startPipeline(): Promise<TestPipeline> {
     },
     async settled({ name, topic }, deadlineMs = 30_000) {
       const wanted = [...await ends(topic)];
-      await expect.poll(async () => {
+      await vi.waitFor(async () => {
         const { rows } = await database.raw<{ rows: { partition: number; position: number }[] }>(
           'select partition, position from consumer_offsets where consumer = ? and topic = ? order by partition', [name, isolated.topicPrefix + topic],
         );
-        return rows.map(({ partition, position }) => [partition, position]);
-      }, { timeout: deadlineMs, interval: 25 }).toEqual(wanted.toSorted(([a], [b]) => a - b));
+        expect(rows.map(({ partition, position }) => [partition, position])).toEqual(wanted.toSorted(([a], [b]) => a - b));
+      }, { timeout: deadlineMs, interval: 25 });
     },
     logEnds: ends,
     async logLength(topic) {
