@@ -6,7 +6,7 @@ import { readDigests } from './adapters/volume/read-digests.ts';
 import type { Config, SettingName } from './process/config.ts';
 import type { BackfillDeps } from './replay/backfill/backfill-deps.ts';
 import { createConsumerLag } from './replay/log/consumer-lag.ts';
-import type { ReplayDeps } from './replay/log/replay-deps.ts';
+import type { RebuildDeps } from './replay/rebuild/plan-rebuild.ts';
 import type { Measuring } from './replay/run/measure.ts';
 import { silentLogger } from './process/log.ts';
 import { settingsOf, wireCodec, wireDatabase } from './wire.ts';
@@ -49,7 +49,7 @@ export function wireBackfill(config: Needs<'backfill'>): Backfilling {
 
 /** What a replay or a rebuild needs. */
 export interface Replaying extends AsyncDisposable {
-  readonly deps: ReplayDeps;
+  readonly deps: RebuildDeps;
   readonly measuring: Measuring;
 }
 
@@ -60,7 +60,7 @@ export function wireReplay(config: Needs<'replay'>, name: 'replay' | 'rebuild'):
   const own = wireDatabase(config, name, poolMax);
   const reader = createRangeReader({ kafka: createKafka({ brokers: config.kafkaBrokers, clientId: `waybill-${name}`, log: silentLogger, retries: kafkaRetries }), topicPrefix: config.topicPrefix });
   return {
-    deps: { database: own, codec: wireCodec(config, own), reader },
+    deps: { database: own, codec: wireCodec(config, own), reader, topicPrefix: config.topicPrefix },
     measuring: { database: own, consumerLagMs: createConsumerLag({ database: own, reader, topicPrefix: config.topicPrefix }) },
     [Symbol.asyncDispose]: async () => { await own.destroy(); },
   };

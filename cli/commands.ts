@@ -13,6 +13,7 @@ import { migrateCommand } from './migrate.ts';
 import { offsetsCommands } from './offsets.ts';
 import { publishCommand } from './publish.ts';
 import { replayCommands } from './replay.ts';
+import { rebuildCommands } from './rebuild.ts';
 import { releaseCommands } from './release.ts';
 import { runCommand } from './run.ts';
 import { schemasCommands } from './schemas.ts';
@@ -40,6 +41,7 @@ export const commands: readonly Mountable[] = [
   deliveriesCommands,
   deadLettersCommands,
   replayCommands,
+  rebuildCommands,
   backfillCommands,
   offsetsCommands,
   auditCommands,

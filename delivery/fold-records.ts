@@ -30,16 +30,26 @@ export async function foldRecords(trx: Transaction, events: readonly RecordEvent
   }
   await appendAudit(trx, folded.flatMap((one) => auditOf(one, run)));
   // Also of events that lost: whether a workspace ever asked for something must not depend on the order of arrival.
-  const begun = await insertDeliveries(trx, folded.map(({ state }) => state).filter(asksForAnything));
-  const templated = await insertTemplated(trx, folded.map(({ state }) => state));
-  // Had it been known before, the record that stands would have named the baseline of its runtime.
-  const standing = templated.flatMap((id) => changed.get(id) ?? held.get(id) ?? []);
-  await writeNamedItems(trx, [...new Set([...records, ...standing])]);
-
-  const lanes = new Map<string, Lane>([...begun, ...templated].map((workspaceId) => [workspaceId, run?.lane ?? 'live']));
-  for (const record of records) lanes.set(record.workspaceId, run?.lane ?? (inBulk.has(record.origin) ? 'backfill' : 'live'));
-  await wakeInLanes(trx, lanes);
+  await followRecords(trx, { seen: folded.map(({ state }) => state), standing: new Map([...held, ...changed]), written: records }, run);
   return { counts: countBuckets(folded), applied: appliedOf(folded), conflicts: folded.flatMap(conflictOf) };
+}
+
+/**
+ * What follows from records that were written: delivery rows of workspaces that ask for something, the items that they name,
+ * and last the wakes. `seen`: every record that ever was, also one that lost; `standing`: those that stand now, by id.
+ */
+export async function followRecords(
+  trx: Transaction,
+  { seen, standing, written }: { readonly seen: readonly WorkspaceRecord[]; readonly standing: ReadonlyMap<string, WorkspaceRecord>; readonly written: readonly WorkspaceRecord[] },
+  run?: RunCause,
+): Promise<void> {
+  const begun = await insertDeliveries(trx, seen.filter(asksForAnything));
+  const templated = await insertTemplated(trx, seen);
+  // Had it been known before, the record that stands would have named the baseline of its runtime.
+  await writeNamedItems(trx, [...new Set([...written, ...templated.flatMap((id) => standing.get(id) ?? [])])]);
+  const lanes = new Map<string, Lane>([...begun, ...templated].map((workspaceId) => [workspaceId, run?.lane ?? 'live']));
+  for (const record of written) lanes.set(record.workspaceId, run?.lane ?? (inBulk.has(record.origin) ? 'backfill' : 'live'));
+  await wakeInLanes(trx, lanes);
 }
 
 /** Changes that come by the thousand: what one user changed is served first (D7). */
