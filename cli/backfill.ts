@@ -1,6 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
-
 import { Failure } from '../process/failure.ts';
 import { createLogger } from '../process/log.ts';
 import { applyCanary, applyFleet, canariesOf, pinsOf } from '../replay/backfill/apply-backfill.ts';
@@ -19,6 +16,7 @@ import { exitCodes, type ExitCode } from './exit-codes.ts';
 import { backfillText, coverageText, verifiedText } from './runs/backfill-text.ts';
 import { driveOptions, endRun } from './runs/drive.ts';
 import { controlOptions, controlsOf, operateCommands, reasonOption, runId } from './runs/operate-commands.ts';
+import { readInput } from './runs/read-input.ts';
 import { runSummary } from './runs/run-text.ts';
 import { readSettings } from './settings.ts';
 
@@ -136,14 +134,6 @@ const rollback = command({
     ].join('\n'));
   },
 });
-
-async function readInput(path: string): Promise<string> {
-  try {
-    return path === '-' ? await text(process.stdin) : await readFile(path, 'utf8');
-  } catch (error) {
-    throw new Failure('input', 'NOT_FOUND', `The file ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-  }
-}
 
 export const backfillCommands = group('backfill', 'Give existing workspaces their template', [
   plan, apply, verify, report, rollback,

@@ -9,6 +9,7 @@ import { devCommand } from './dev.ts';
 import { doctorCommand } from './doctor.ts';
 import { envCommand } from './env.ts';
 import { explainCommand } from './explain.ts';
+import { importCommands } from './import.ts';
 import { migrateCommand } from './migrate.ts';
 import { offsetsCommands } from './offsets.ts';
 import { publishCommand } from './publish.ts';
@@ -43,6 +44,7 @@ export const commands: readonly Mountable[] = [
   replayCommands,
   rebuildCommands,
   backfillCommands,
+  importCommands,
   offsetsCommands,
   auditCommands,
   doctorCommand,

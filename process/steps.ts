@@ -24,6 +24,7 @@ export const runStepNames = [
   'run:leased', 'run:piece:commit', 'run:piece:committed',
   'backfill:change:commit', 'backfill:change:committed',
   'replay:batch:commit',
+  'import:row:commit', 'import:row:committed',
 ] as const;
 
 export type StepName = (typeof stepNames)[number] | (typeof runStepNames)[number];

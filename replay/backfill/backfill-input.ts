@@ -1,8 +1,7 @@
-import { parse } from 'csv-parse/sync';
-
-import { Failure } from '../../process/failure.ts';
 import { FieldError, parseItemId, parseWorkspaceId, type ItemId, type RuntimeId, type WorkspaceId } from '../../schemas/ids.ts';
 import { parseKnownRuntime } from '../../schemas/runtimes.ts';
+import { readCsv } from '../run/read-csv.ts';
+import { faultOf, type LineFault } from '../run/line-faults.ts';
 
 /** One workspace of the list. `entry`: the second column, an item or the name of a manifest entry. */
 export interface ListedWorkspace {
@@ -15,23 +14,6 @@ export interface ListedWorkspace {
 export type Mapping =
   | { readonly by: 'entry'; readonly itemOf: ReadonlyMap<string, ItemId> }
   | { readonly by: 'runtime'; readonly itemOf: ReadonlyMap<RuntimeId, ItemId> };
-
-/** What is wrong with which line. All of them are told at once, and nothing is written. */
-export interface LineFault {
-  readonly line: number;
-  readonly what: string;
-}
-
-/** Faults that one message shows. */
-const faultsShown = 20;
-
-/** FIELD_INVALID (input) with every line that is at fault; returns when none is. */
-export function refuseFaults(source: string, faults: readonly LineFault[], code: 'FIELD_INVALID' | 'IDENTITY_MISMATCH' = 'FIELD_INVALID'): void {
-  if (faults.length === 0) return;
-  const shown = faults.toSorted((a, b) => a.line - b.line).slice(0, faultsShown).map(({ line, what }) => `  line ${line}: ${what}`);
-  const more = faults.length > shown.length ? [`  and ${faults.length - shown.length} more`] : [];
-  throw new Failure('input', code, [`${source} is refused, nothing was written:`, ...shown, ...more].join('\n'));
-}
 
 /**
  * The list of workspaces: one full UUID a line, with an item or a manifest entry behind a comma where they differ. A first
@@ -85,32 +67,4 @@ export function parseMapping(text: string): { readonly mapping: Mapping; readonl
   }
   // The names of a mapping by runtime were parsed as runtimes above.
   return { mapping: by === 'runtime' ? { by, itemOf: itemOf as Map<RuntimeId, ItemId> } : { by, itemOf }, faults };
-}
-
-function faultOf(line: number, error: unknown): LineFault {
-  if (!(error instanceof FieldError)) throw error;
-  return { line, what: error.message };
-}
-
-interface CsvRow {
-  readonly line: number;
-  readonly cells: readonly string[];
-}
-
-/** Nothing is trimmed or guessed: what is not exactly an id is none. */
-function readCsv(text: string): { rows: CsvRow[]; faults: LineFault[] } {
-  try {
-    const rows: CsvRow[] = [];
-    parse(text, {
-      bom: true, relax_column_count: true, skip_empty_lines: true, record_delimiter: ['\r\n', '\n', '\r'],
-      on_record: (record: string[], { lines }) => {
-        rows.push({ line: lines, cells: record });
-        return null;
-      },
-    });
-    return { rows, faults: [] };
-  } catch (error) {
-    const line = typeof error === 'object' && error !== null && 'lines' in error ? Number(error.lines) : 1;
-    return { rows: [], faults: [{ line, what: `it is no CSV: ${error instanceof Error ? error.message : String(error)}` }] };
-  }
 }

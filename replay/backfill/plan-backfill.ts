@@ -5,7 +5,8 @@ import { FieldError, parseItemId, type ItemId, type RuntimeId, type WorkspaceId 
 import { insertPlan, type Run, type RunItem } from '../run/runs.ts';
 import type { Controls } from '../run/throttle.ts';
 import type { BackfillDeps } from './backfill-deps.ts';
-import { refuseFaults, type LineFault, type ListedWorkspace, type Mapping } from './backfill-input.ts';
+import { type ListedWorkspace, type Mapping } from './backfill-input.ts';
+import { refuseFaults, type LineFault } from '../run/line-faults.ts';
 import { pinName, type Pin } from './canary-gate.ts';
 import { listUntagged, loadWorkspaces, type WorkspaceRow } from './control-plane-rows.ts';
 import { judgeIdentity, type IdentityFile, type IdentityVerdict, type Standing } from './identity.ts';

@@ -37,12 +37,12 @@ describe('a rebuild', () => {
     const calm = await planRebuild(deps, reason);
     expect(calm).toMatchObject({ total: 0, plan: { events: 134, unreadable: 0, moving: 0 } });
     expect((calm.plan as RebuildPlan).tables.entitlement_lines).toMatchObject({ rows: 90, differingRanges: 0 });
-    let isOver = false;
+    const over = new AbortController();
     const traffic = (async () => {
-      for (let version = 10; !isOver; version += 1) await pipeline.publish(...Array.from({ length: 20 }, (_, n) => line(n, version)));
+      for (let version = 10; !over.signal.aborted; version += 1) await pipeline.publish(...Array.from({ length: 20 }, (_, n) => line(n, version)));
     })();
     const busy = await planRebuild(deps, reason);
-    isOver = true;
+    over.abort();
     await traffic;
     expect(busy.total).toBe(0);
     expect((await pipeline.database.raw<{ rows: unknown[] }>(`select from pg_namespace where nspname like 'waybill_shadow%'`)).rows).toEqual([]);

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { parseMapping, parseWorkspaceList, refuseFaults } from '../../replay/backfill/backfill-input.ts';
+import { parseMapping, parseWorkspaceList } from '../../replay/backfill/backfill-input.ts';
+import { refuseFaults } from '../../replay/run/line-faults.ts';
 import { missingCanaries, movedPins } from '../../replay/backfill/canary-gate.ts';
 import { coverageOf } from '../../replay/backfill/coverage.ts';
 import { judgeIdentity, sameIdentity, type IdentityFile } from '../../replay/backfill/identity.ts';
