@@ -22,7 +22,8 @@ export function reasonOf(facts: WorkspaceFacts): Reason {
       'Look at the outbox of the control plane and at its relay, then at the dead letters: `waybill dead-letters list`.');
   }
   if (delivery === undefined) return say('idle', ['C6', 'I15'], 'It never had a template or a plugin, so waybill does nothing for it.');
-  if (record.deliveryMode === 'box') return say('idle', ['C3'], 'Its delivery mode is box: it fetches for itself.');
+  const isTold = delivery.announced !== null || delivery.parkedCode !== null || pending !== undefined;
+  if (record.deliveryMode === 'box' && !isTold) return say('idle', ['C3'], 'Its delivery mode is box: it fetches for itself, and has not been heard of yet.');
   if (past !== undefined) return reasonThen(facts, record, delivery, past.nextAttemptAt);
   const stuck = facts.announcements.find(({ refused }) => refused !== null);
   if (stuck !== undefined) {
