@@ -1,6 +1,6 @@
 import { appendAudit } from '../process/audit.ts';
 import { retryDelayMs } from '../process/backoff.ts';
-import { tx } from '../process/database.ts';
+import { tenantTx } from '../process/database.ts';
 import { asFailure, Failure } from '../process/failure.ts';
 import { deferClaim, settleClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
@@ -111,7 +111,7 @@ class Attempt {
     try {
       // Before the fence there is nothing of ours on the volume.
       if (this.#isFenced) await this.#settle('replan');
-      else await tx(this.#deps.database, async (trx) => { await closeAttempt(trx, this.#plan.attempt); });
+      else await tenantTx(this.#deps.database, this.#plan.workspace.orgId, async (trx) => { await closeAttempt(trx, this.#plan.attempt); });
     } catch (error) {
       if (asFailure(error).kind === 'fault') throw error;
     }
@@ -121,14 +121,14 @@ class Attempt {
   async #fence(inspection: Inspection): Promise<ReadonlySet<string> | 'superseded'> {
     const { database, volumes } = this.#deps;
     const { attempt, delivery: { staged, residue, waiting }, workspace: { workspaceId, orgId } } = this.#plan;
-    const asides = inspection.attempts.length === 0 ? [] : await tx(database, async (trx) => await readAsides(trx, workspaceId, inspection.attempts));
+    const asides = inspection.attempts.length === 0 ? [] : await tenantTx(database, this.#plan.workspace.orgId, async (trx) => await readAsides(trx, workspaceId, inspection.attempts));
     const adopt = staged === null || this.#wanted.length === 0 ? undefined : { attempt: staged.attempt, files: this.#wanted };
     passStep('fence', attempt);
     const fenced = await volumes.fence({ volume: this.#volume, attempt, asides, adopt });
     if (fenced.kind === 'superseded') return 'superseded';
     this.#isFenced = true;
     const { returned, kept } = fenced;
-    this.#receipts = await tx(database, async (trx) => {
+    this.#receipts = await tenantTx(database, this.#plan.workspace.orgId, async (trx) => {
       // An open attempt of a lower number was open at start, or there is none: only the current one may start another.
       if (residue) await closeAttempts(trx, workspaceId, { upTo: attempt - 1 });
       // Taken over or deleted: either way its folder is no more.
@@ -263,7 +263,7 @@ class Attempt {
     const mayHold = step === 'done' && decision.act !== 'remove' ? [...this.#wanted, ...held].map((file) => file.sha256) : [];
     passStep('settle', attempt);
     const settled = await volumes.settle({ volume: this.#volume, attempt, record: this.#record, mayHold });
-    await tx(database, async (trx) => {
+    await tenantTx(database, this.#plan.workspace.orgId, async (trx) => {
       if (settled.waiting > 0) await writeWaiting(trx, workspaceId, attempt, releasesBeside(held, wanted.items));
       await closeAttempts(trx, workspaceId, { upTo: attempt });
       // Only now: a crash before this leaves the row, and the next claim puts the folder in order.
@@ -278,7 +278,7 @@ class Attempt {
 
   /** The volume has seen higher numbers than the database gives: it was restored to an earlier point (I26). */
   async #claimAgain(highest: number): Promise<void> {
-    const isRaised = await tx(this.#deps.database, async (trx) => await raiseAttemptNumbers(trx, highest));
+    const isRaised = await tenantTx(this.#deps.database, this.#plan.workspace.orgId, async (trx) => await raiseAttemptNumbers(trx, highest));
     if (!isRaised) {
       throw new Failure('subject', 'UNSUPPORTED_VOLUME', `The volume has a folder .waybill/attempts/${highest}, which no attempt made`,
         { cure: 'Remove the folder that the message names; delivery is retried by itself.' });
@@ -290,11 +290,11 @@ class Attempt {
   async #tryAgainLater(): Promise<void> {
     const { attempt, n, workspace: { workspaceId } } = this.#plan;
     const delayMs = retryDelayMs(this.#tries, Math.random());
-    await tx(this.#deps.database, async (trx) => { await deferClaim(trx, { workspaceId, attempt, n }, delayMs, true); });
+    await tenantTx(this.#deps.database, this.#plan.workspace.orgId, async (trx) => { await deferClaim(trx, { workspaceId, attempt, n }, delayMs, true); });
   }
 
   async #tryAgainNow(): Promise<void> {
     const { attempt, n, workspace: { workspaceId } } = this.#plan;
-    await tx(this.#deps.database, async (trx) => { await deferClaim(trx, { workspaceId, attempt, n }, 0, false); });
+    await tenantTx(this.#deps.database, this.#plan.workspace.orgId, async (trx) => { await deferClaim(trx, { workspaceId, attempt, n }, 0, false); });
   }
 }

@@ -1,5 +1,5 @@
 import { bucketCount } from '../catalogue/rollout.ts';
-import { tx, type Database } from '../process/database.ts';
+import { everyTenant, tenantTx, type Database } from '../process/database.ts';
 import { wakeInLanes, type Lane } from '../process/pending.ts';
 
 /** Workspaces woken in one transaction: short enough to hold up nobody who works on one of them. */
@@ -25,7 +25,7 @@ interface Fanout {
  * live. Only who boots now waits for it.
  */
 export async function wakeNextPage(database: Database): Promise<boolean> {
-  return await tx(database, async (trx) => {
+  return await tenantTx(database, everyTenant, async (trx) => {
     const { rows: [fanout] } = await trx.raw<{ rows: Fanout[] }>(
       // What is urgent overtakes every page of what is not (C13).
       `select id, item_id, org_id, lane, cursor, seed, bucket_from, bucket_below from fanouts

@@ -1,5 +1,5 @@
 import { appendAudit } from '../process/audit.ts';
-import { tx, type Database } from '../process/database.ts';
+import { tenantTx, type Database } from '../process/database.ts';
 import type { Failure } from '../process/failure.ts';
 import { readClaim, type Claim } from '../process/pending.ts';
 import type { Code } from '../schemas/codes.ts';
@@ -14,7 +14,7 @@ export const lastingRefusals: ReadonlySet<Code> = new Set<Code>(['INTEGRITY_FAIL
 
 /** After a failed attempt: why, in the delivery row and the audit, and AssetsRejected when it lasts and is news. */
 export async function reject(database: Database, claim: Claim, failure: Failure, options: ResolveOptions): Promise<void> {
-  await tx(database, async (trx) => {
+  await tenantTx(database, claim.orgId, async (trx) => {
     const workspaceId = parseWorkspaceId(claim.workspaceId);
     const locked = await lockWorkspace(trx, workspaceId);
     const held = await readClaim(trx, workspaceId, claim.attempt);

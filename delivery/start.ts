@@ -1,5 +1,5 @@
 import { appendAudit } from '../process/audit.ts';
-import { tx, type Database } from '../process/database.ts';
+import { tenantTx, type Database } from '../process/database.ts';
 import { readClaim, settleClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { parseWorkspaceId } from '../schemas/ids.ts';
@@ -18,7 +18,7 @@ export interface StartOptions extends ResolveOptions {
 * nothing on the volume is concerned. Undefined: the attempt is over (parked, asked, superseded, or nothing to deliver).
  */
 export async function startAttempt(database: Database, claim: Claim, options: StartOptions): Promise<DeliveryPlan | undefined> {
-  const started = await tx(database, async (trx) => {
+  const started = await tenantTx(database, claim.orgId, async (trx) => {
     const workspaceId = parseWorkspaceId(claim.workspaceId);
     const locked = await lockWorkspace(trx, workspaceId);
     const held = await readClaim(trx, workspaceId, claim.attempt);

@@ -1,4 +1,4 @@
-import { tx, type Database, type Transaction } from '../process/database.ts';
+import { tenantTx, type Database, type Transaction } from '../process/database.ts';
 import { deferClaim, readClaim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { noteOutcome, lockWorkspace, type LockedWorkspace } from './delivery-rows.ts';
@@ -18,7 +18,7 @@ export async function whilePlanned(
   database: Database, plan: DeliveryPlan, options: ResolveOptions, name: PlannedStep,
   work: (trx: Transaction, locked: LockedWorkspace) => Promise<void>,
 ): Promise<Step> {
-  const step = await tx(database, async (trx): Promise<Step> => {
+  const step = await tenantTx(database, plan.workspace.orgId, async (trx): Promise<Step> => {
     const { workspaceId } = plan.workspace;
     const locked = await lockWorkspace(trx, workspaceId);
     const claim = await readClaim(trx, workspaceId, plan.attempt);

@@ -4,7 +4,7 @@ import { retryDelayMs } from '../process/backoff.ts';
 import { asFailure, type Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
 import { createNudge, type Nudge } from '../process/nudge.ts';
-import { tx } from '../process/database.ts';
+import { tenantTx } from '../process/database.ts';
 import { claim, deferClaim, renewClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { runAttempt, type DeliveryDeps } from './attempt.ts';
@@ -128,7 +128,7 @@ async function renewQuietly(deps: DeliveryDeps, claimed: Claim, leaseMs: number,
 async function settleFailed(deps: DeliveryDeps, claimed: Claim, failure: Failure): Promise<void> {
   try {
     await reject(deps.database, claimed, failure, deps.options);
-    await tx(deps.database, async (trx) => {
+    await tenantTx(deps.database, claimed.orgId, async (trx) => {
       await deferClaim(trx, claimed, retryDelayMs(claimed.tries + 1, Math.random()), true);
     });
   } catch (error) {

@@ -1,5 +1,5 @@
 import { appendAudit } from '../process/audit.ts';
-import { tx, type Database } from '../process/database.ts';
+import { everyTenant, tenantTx, type Database } from '../process/database.ts';
 import type { Code } from '../schemas/codes.ts';
 import type { Caller } from './identity.ts';
 
@@ -16,7 +16,7 @@ export interface Denial {
 
 /** Puts a denial on record (E2, I11). */
 export async function auditDenial(database: Database, { caller, method, path, code, requestId }: Denial): Promise<void> {
-  await tx(database, async (trx) => {
+  await tenantTx(database, caller?.kind === 'workspace' ? caller.orgId : everyTenant, async (trx) => {
     await appendAudit(trx, [{
       subjectKind: 'caller', subjectId: subjectOf(caller), orgId: caller?.kind === 'workspace' ? caller.orgId : undefined,
       action: 'http', outcome: 'denied', code, detail: { method, path, request_id: requestId },

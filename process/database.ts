@@ -70,6 +70,21 @@ export async function tx<T>(database: Database, work: (trx: Transaction) => Prom
   }
 }
 
+/** A transaction that reaches into every tenant; only where the work is not one tenant's. */
+export const everyTenant = '*';
+
+/**
+ * As `tx`, for one tenant, named by its org id. Under row-level security a login of a restricted role sees and writes the
+ * rows of that tenant alone, so a forgotten `where org_id` leaks nothing; outside of such a transaction it sees none. Other
+ * logins are not restricted. The setting ends with the transaction: the next user of the connection does not inherit it.
+ */
+export async function tenantTx<T>(database: Database, tenant: string, work: (trx: Transaction) => Promise<T>): Promise<T> {
+  return await tx(database, async (trx) => {
+    await trx.raw(`select set_config('waybill.tenant', ?, true)`, [tenant]);
+    return await work(trx);
+  });
+}
+
 /** What the driver threw, told apart: the server or the way to it (dependency), or our statement (as it was). */
 export function asDatabaseFailure(error: unknown): unknown {
   if (error instanceof Failure || !(error instanceof Error)) return error;
@@ -77,6 +92,9 @@ export function asDatabaseFailure(error: unknown): unknown {
   const lost = /Connection terminated|timeout acquiring|Timeout acquiring|not queryable/u.test(error.message);
   if (unwell.test(code) || network.has(code) || lost) {
     return new Failure('dependency', 'UNAVAILABLE', `PostgreSQL: ${error.message}`, { cause: error });
+  }
+  if (code === '42501') {
+    return new Failure('input', 'CONFIG_INVALID', `PostgreSQL refuses this login: ${error.message}. Its database role is for other work (docs/guides/database-roles.md)`, { cause: error });
   }
   return error;
 }

@@ -1,5 +1,6 @@
 import Type from 'typebox';
 
+import { everyTenant, tenantTx } from '../../process/database.ts';
 import { listAudit } from '../../process/list-audit.ts';
 import { checkInput } from '../../producers/check-input.ts';
 import { parseOrgId } from '../../schemas/ids.ts';
@@ -25,10 +26,11 @@ export const auditRoute = defineRoute({
   })),
   handle: async ({ query }, { database }) => {
     const { limit, after } = parsePage(query, [idText]);
-    const found = await listAudit(database, {
-      org: query.org === undefined ? undefined : checkInput(() => parseOrgId(query.org, 'org')), subjectKind: query.subject_kind, subjectId: query.subject_id,
+    const org = query.org === undefined ? undefined : checkInput(() => parseOrgId(query.org, 'org'));
+    const found = await tenantTx(database, org ?? everyTenant, async (trx) => await listAudit(trx, {
+      org, subjectKind: query.subject_kind, subjectId: query.subject_id,
       action: query.action, outcome: query.outcome, code: query.code, before: after === undefined ? undefined : Number(after[0]), limit: limit + 1,
-    });
+    }));
     const rows = found.map(({ subjectKind, subjectId, orgId, causedBy, at, ...row }) =>
       ({ ...row, at: at.toISOString(), subject_kind: subjectKind, subject_id: subjectId, org_id: orgId, caused_by: causedBy }));
     return { body: pageFrom(rows, limit, ({ id }) => [String(id)]) };

@@ -1,6 +1,7 @@
 import Type from 'typebox';
 
 import { deliveryStates, listDeliveries } from '../../delivery/list-deliveries.ts';
+import { everyTenant, tenantTx } from '../../process/database.ts';
 import { checkInput } from '../../producers/check-input.ts';
 import { parseOrgId } from '../../schemas/ids.ts';
 import { nullable, pageFrom, pageOf, pageQuery, parsePage, uuidText } from '../page.ts';
@@ -23,7 +24,7 @@ export const deliveriesRoute = defineRoute({
   handle: async ({ query }, { database }) => {
     const { limit, after } = parsePage(query, [uuidText]);
     const org = query.org === undefined ? undefined : checkInput(() => parseOrgId(query.org, 'org'));
-    const found = await listDeliveries(database, { state: query.state, org, after: after?.[0], limit: limit + 1 });
+    const found = await tenantTx(database, org ?? everyTenant, async (trx) => await listDeliveries(trx, { state: query.state, org, after: after?.[0], limit: limit + 1 }));
     const rows = found.map(({ workspace, assetsVersion, ...row }) => ({ ...row, workspace_id: workspace, assets_version: assetsVersion }));
     return { body: pageFrom(rows, limit, ({ workspace_id }) => [workspace_id]) };
   },

@@ -1,6 +1,7 @@
 import Type from 'typebox';
 
 import { listEntitlements } from '../../entitlements/list-entitlements.ts';
+import { everyTenant, tenantTx } from '../../process/database.ts';
 import { checkInput } from '../../producers/check-input.ts';
 import { parseItemId, parseOrgId } from '../../schemas/ids.ts';
 import { nullable, pageFrom, pageOf, pageQuery, parsePage, slugText, uuidText } from '../page.ts';
@@ -27,7 +28,7 @@ export const entitlementsRoute = defineRoute({
       org: query.org === undefined ? undefined : parseOrgId(query.org, 'org'), item: query.item === undefined ? undefined : parseItemId(query.item, 'item'),
     }));
     const entitled = query.entitled === undefined ? undefined : query.entitled === 'true';
-    const found = await listEntitlements(database, { ...filter, entitled, after, limit: limit + 1 });
+    const found = await tenantTx(database, filter.org ?? everyTenant, async (trx) => await listEntitlements(trx, { ...filter, entitled, after, limit: limit + 1 }));
     const rows = found.map(({ orgId, itemId, validUntil, revision, ...row }) =>
       ({ ...row, org_id: orgId, item_id: itemId, valid_until: validUntil?.toISOString() ?? null, entitlement_revision: revision }));
     return { body: pageFrom(rows, limit, ({ org_id, item_id }) => [org_id, item_id]) };

@@ -49,7 +49,7 @@ afterAll(async () => {
 describe('bringing things up', () => {
   test('migrate says what it applied, and nothing the second time', async () => {
     expect((await waybill('migrate')).out).toBe('up to date\n');
-    expect(await waybillJson('migrate', '--database', 'billing')).toEqual({ database: 'billing', schema: 'billing', applied: [] });
+    expect(await waybillJson('migrate', '--database', 'billing')).toEqual({ database: 'billing', schema: 'billing', applied: [], roles: [] });
   });
 
   test('env says that nothing runs which it could tell of', async () => {

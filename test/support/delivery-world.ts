@@ -123,7 +123,7 @@ export class DeliveryWorld {
   }
 
   /** Publishes a release from a real commit, approved and on the channel `stable` or another, or with null on none. */
-  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open' | 'platform'; seller?: 'platform' | 'acme'; origin?: string; runtimes?: readonly string[]; channel?: string | null } = {}): Promise<void> {
+  async publish(item: string, version: string, files: Files, terms: { kind?: 'template' | 'plugin'; access?: 'sold' | 'open' | 'platform'; seller?: 'platform' | 'acme'; origin?: string; runtimes?: readonly string[]; channel?: string | null; database?: Database } = {}): Promise<void> {
     const repository = join(this.folder, `${item}.git`);
     const git = (...args: string[]): string => execFileSync('git', ['-C', repository, ...args], {
       encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'],
@@ -138,7 +138,7 @@ export class DeliveryWorld {
     writeFiles(join(repository, 'release'), files);
     git('add', '-A');
     git('commit', '-q', '--allow-empty', '-m', version);
-    await publishRelease(this.#publish, {
+    await publishRelease({ ...this.#publish, database: terms.database ?? this.database }, {
       repository, commit: git('rev-parse', 'HEAD').trim(), path: 'release', seller: terms.seller ?? 'platform', item, kind: terms.kind ?? 'template', version,
       runtimes: terms.runtimes ?? ['claude-code'], approve: true, ...(terms.channel !== null && { channel: terms.channel ?? 'stable' }), ...(terms.access !== undefined && { access: terms.access }),
     });
