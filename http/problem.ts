@@ -1,5 +1,6 @@
 import { asFailure, Failure, type FailureKind } from '../process/failure.ts';
 import { codes, type Code } from '../schemas/codes.ts';
+import { FieldError } from '../schemas/ids.ts';
 
 /** The only file that knows status codes. */
 
@@ -68,6 +69,7 @@ const ofFastify: Readonly<Record<string, { code: Code; message: string }>> = {
 /** Whatever was thrown on the way to an answer, as a Failure. */
 export function asRequestFailure(thrown: unknown): Failure {
   if (thrown instanceof Failure || !(thrown instanceof Error)) return asFailure(thrown);
+  if (thrown instanceof FieldError) return new Failure('input', thrown.code, thrown.message, { cause: thrown });
   if ('validation' in thrown && Array.isArray(thrown.validation)) {
     return new Failure('input', 'FIELD_INVALID', thrown.message, { cause: thrown });
   }

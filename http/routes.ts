@@ -10,12 +10,14 @@ import { explainRoute } from './routes/explain.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { purchasesRoute } from './routes/purchases.ts';
+import { readinessRoute } from './routes/readiness.ts';
 import { readyRoute } from './routes/ready.ts';
 import { revocationsRoute } from './routes/revocations.ts';
 
 /** Every route that there is. */
 export const routes: readonly Route[] = [
   changeTemplateRoute, installPluginRoute, uninstallPluginRoute,
+  readinessRoute,
   catalogueItemRoute,
   entitlementsRoute, deliveriesRoute, auditRoute, deadLettersRoute, explainRoute,
   purchasesRoute, revocationsRoute,

@@ -51,7 +51,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   const app = fastify({
     loggerInstance, logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }), genReqId: () => randomUUID(), requestIdHeader: false,
     exposeHeadRoutes: false, bodyLimit: bodyBytesMax, requestTimeout: requestTimeoutMs, trustProxy: options.proxies === undefined || options.proxies.length === 0 ? false : [...options.proxies],
-    routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 },
+    routerOptions: { ignoreTrailingSlash: false, maxParamLength: 400 },
   }).setValidatorCompiler(TypeBoxValidatorCompiler);
   keepBody(app);
   await app.register(rateLimit, { global: false });

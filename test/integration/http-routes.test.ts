@@ -75,6 +75,18 @@ describe('looking', () => {
     expect((await world.askAsBox(box, { method: 'GET', path: '/v1/catalogue/..%2F..%2Fetc' })).status).toBe(400);
   });
 
+  test('readiness says what is wanted and present, why, and the way out: to the workspace itself, operators and services (C9)', async () => {
+    const own = await world.makeBox();
+    const asked = { method: 'GET', path: `/v1/workspaces/${own.workspaceId}/readiness` } as const;
+    expect((await world.askAsBox(own, asked)).body).toMatchObject({ state: 'idle', epoch: 1, wanted: null, present: null, last_said: null });
+    await world.pipeline('workspace_records').where({ workspace_id: own.workspaceId }).update({ template: 'seo-agent', delivery_mode: 'volume' });
+    await world.pipeline('deliveries').insert({ workspace_id: own.workspaceId, org_id: own.orgId, parked_code: 'NOT_ENTITLED', assets_version: 1, present: { setDigest: 'd', items: [] } });
+    const { body } = await world.askAs('service', ['read'], asked);
+    expect(body).toMatchObject({ state: 'refused', code: 'NOT_ENTITLED', present: { set_digest: 'd', items: [] }, assets_version: 1 });
+    expect([body['reason'], body['way_out']].every((words) => typeof words === 'string' && words.length > 10)).toBe(true);
+    expect((await world.askAs('operator', ['read'], { method: 'GET', path: `/v1/workspaces/${randomUUID()}/readiness` })).status).toBe(404);
+  });
+
   /** Every row of a list, page by page. */
   const pages = async (path: string, roles: readonly ('read' | 'security')[] = ['read']): Promise<{ rows: Record<string, unknown>[]; sizes: number[] }> => {
     const rows: Record<string, unknown>[] = [];
