@@ -58,15 +58,20 @@ async function delivered(change: Parameters<DeliveryWorld['record']>[1], deps: D
   const workspace = randomUUID();
   await world.record(workspace, change);
   prepare(world.volume(workspace));
-  await deliverOnce(deps);
+  await deliverOnce(workspace, deps);
   await publishAll();
   return workspace;
 }
 
-async function deliverOnce(deps: DeliveryDeps = world.deps): Promise<void> {
-  const claimed = await world.claim();
-  if (claimed === undefined) throw new Error('nothing was due');
-  await deliver(deps, claimed, 60_000, silentLogger);
+/** One attempt for this workspace; what else is due meanwhile, such as a conflict that is looked at again, goes its way. */
+async function deliverOnce(workspace: string, deps: DeliveryDeps): Promise<void> {
+  for (;;) {
+    const claimed = await world.claim();
+    if (claimed === undefined) throw new Error('nothing was due');
+    const isIts = claimed.workspaceId === workspace;
+    await deliver(isIts ? deps : world.deps, claimed, 60_000, silentLogger);
+    if (isIts) return;
+  }
 }
 
 async function line(item: string, validity: { valid_from?: number; valid_until?: number | null }): Promise<void> {
