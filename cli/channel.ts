@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setChannel } from '../catalogue/releases.ts';
 import { startRollout } from '../catalogue/rollouts.ts';
 import { defaultTerms, parseSteps, percent, type RolloutTerms } from '../catalogue/rollout.ts';
-import { parseChannel, parseInteger } from '../schemas/ids.ts';
+import { FieldError, parseChannel, parseInteger } from '../schemas/ids.ts';
 import { settingsOf, wireDatabase } from '../wire.ts';
 import { abort, finish, halt, resume } from './channel/steer.ts';
 import { status } from './channel/status.ts';
@@ -50,12 +50,12 @@ const set = command({
 
 /** @throws FieldError */
 function parseTerms(rollout: string, { watchMinutes, maxFailures, maxFailedPercent }: { watchMinutes: number; maxFailures: number; maxFailedPercent: number }): RolloutTerms {
-  const failedShareMax = Math.round(maxFailedPercent * 100);
+  if (!(maxFailedPercent >= 0 && maxFailedPercent <= 100)) throw new FieldError('max-failed-percent', 'a percentage from 0 to 100', maxFailedPercent);
   return {
     steps: parseSteps(rollout),
     watchMs: parseInteger(watchMinutes, 'watch-minutes', 0, watchMinutesMax, `a whole number of minutes up to ${String(watchMinutesMax)}`) * minuteMs,
     failuresMax: parseInteger(maxFailures, 'max-failures', 1, 1_000_000, 'a whole number from 1 to 1,000,000'),
-    failedShareMax: parseInteger(failedShareMax, 'max-failed-percent', 0, 10_000, 'a percentage from 0 to 100'),
+    failedShareMax: Math.round(maxFailedPercent * 100),
   };
 }
 

@@ -21,7 +21,7 @@ const list = command({
     await using own = wireDatabase(readSettings(settingsOf.database), 'deliveries', 1);
     const rows = await listDeliveries(own, asked);
     output.result(rows, (all) => (all.length === 0 ? 'no deliveries' : [
-      table(['workspace', 'state', 'code', 'status', 'epoch', 'template', 'tries'], all),
+      table(['workspace', 'org', 'state', 'code', 'status', 'epoch', 'template', 'tries'], all),
       ...[...new Set(all.map(({ code }) => code).filter((code) => code !== null))].filter(isCode).map((code) => `${code}: ${codes[code].cure}`),
     ].join('\n')));
     return rows.length === 0 ? exitCodes.nothingMatched : exitCodes.ok;

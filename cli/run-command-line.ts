@@ -5,6 +5,7 @@ import { FieldError } from '../schemas/ids.ts';
 import type { CommandContext, Examples, GlobalOptions, Mountable, Mounting } from './command.ts';
 import { exitCodes, type ExitCode } from './exit-codes.ts';
 import { Output, type Streams } from './output.ts';
+import { version } from './version.ts';
 
 export interface CommandLine {
   readonly commands: readonly Mountable[];
@@ -28,7 +29,7 @@ const firstSteps: Examples = [['dev', 'everything on this machine, and a story']
 function buildParser(commands: readonly Mountable[], mounting: Mounting, width: number | null) {
   const globals = yargs()
     .scriptName('waybill')
-    .usage('$0 <command>\n\nDelivers marketplace templates and plugins to agent workspaces.')
+    .usage('$0 <command>\n\nDelivers marketplace templates and plugins to agent workspaces. `waybill --version` says which this is.')
     .option('json', { type: 'boolean', default: false, describe: 'Write JSON and nothing else', global: true })
     .option('debug', { type: 'boolean', default: false, describe: 'Show where an error came from', global: true })
     .locale('en')
@@ -39,6 +40,7 @@ function buildParser(commands: readonly Mountable[], mounting: Mounting, width: 
     .strict()
     .recommendCommands()
     .completion('completion', 'Print a script for bash or zsh that completes commands and options')
+    // Ours is the first word alone: `publish --version 1.0.0` is another.
     .version(false)
     .help('help', 'Show this help')
     .alias('help', 'h')
@@ -54,6 +56,10 @@ export async function runCommandLine(args: readonly string[], { commands, stream
   // What was asked for before parsing can fail.
   const has = (flag: string): boolean => args.includes(flag);
   const output = new Output(streams, { json: has('--json') });
+  if (args[0] === '--version' && args.every((arg) => arg === '--version' || arg === '--json')) {
+    output.result({ version }, () => version);
+    return exitCodes.ok;
+  }
   let code: ExitCode = exitCodes.ok;
   let examples = firstSteps;
   const mounting: Mounting = {

@@ -5,26 +5,28 @@ import { tx, type Transaction } from '../process/database.ts';
 import { purchase, revoke, type LineResult } from '../producers/billing.ts';
 import type { CatalogueLookup } from '../producers/check-items.ts';
 import { changePlugins, changeStatus, changeTemplate, provisionWorkspace, startEpoch, type RecordResult } from '../producers/control-plane.ts';
-import { parseWorkspaceId } from '../schemas/ids.ts';
+import { parseItemId, parseOrgId, parsePolicy, parsePurchaseId, parseWorkspaceId } from '../schemas/ids.ts';
 import { runtimeIds } from '../schemas/runtimes.ts';
 import { settingsOf, wireCatalogueLookup, wireDatabase } from '../wire.ts';
 import { Failure } from '../process/failure.ts';
 import { command, group } from './command.ts';
 import { databaseOf } from './migrate.ts';
+import { warnOfPurchase } from './purchase-warning.ts';
 import type { Output } from './output.ts';
 import { devVolumes, readSettings } from './settings.ts';
 
 /** One change in billing's own transaction, through billing's library. */
-async function asBilling(change: (trx: Transaction) => Promise<LineResult>, output: Output): Promise<void> {
+async function asBilling(change: (trx: Transaction) => Promise<LineResult>, output: Output, warning?: string): Promise<void> {
   await using billing = wireDatabase(databaseOf('billing'), 'trigger', 1);
   const result = await tx(billing, change);
   if (result.outcome === 'refused') throw new Failure('input', result.code, result.message);
   const { line } = result;
   const event = result.outcome === 'minted' ? result.event.event.event_id : null;
-  output.result({ outcome: result.outcome, event, line }, () => [
+  output.result({ outcome: result.outcome, event, line, ...(warning !== undefined && { warning }) }, () => [
     event === null ? 'unchanged: the line says so already, nothing is published' : `event ${event}`,
     `  line  ${line.org_id}/${line.item_id}/${line.purchase_id}  version ${String(line.entitlement_version)}`,
     `  see   waybill explain ${line.org_id}/${line.item_id}`,
+    ...(warning === undefined ? [] : [output.style('yellow', `Warning: ${warning}`)]),
   ].join('\n'));
 }
 
@@ -70,10 +72,11 @@ const purchaseCommand = command({
     .option('from', { type: 'string', describe: 'Begin of validity; now when left out' })
     .option('until', { type: 'string', describe: 'End of validity; none when left out' }),
   run: async ({ org, item, purchase: id, policy, source, from, until }, { output }) => {
-    await asBilling(async (trx) => await purchase(trx, {
-      org_id: org, item_id: item, purchase_id: id ?? `purchase-${randomUUID()}`, policy, source,
+    const asked = {
+      org_id: parseOrgId(org, 'org'), item_id: parseItemId(item, 'item'), purchase_id: parsePurchaseId(id ?? `purchase-${randomUUID()}`, 'purchase'), policy: parsePolicy(policy), source,
       valid_from: from === undefined ? Date.now() : parseTime(from, 'from'), valid_until: until === undefined ? null : parseTime(until, 'until'),
-    }), output);
+    };
+    await asBilling(async (trx) => await purchase(trx, asked), output, await warnOfPurchase(asked.item_id, asked.policy));
   },
 });
 
@@ -86,7 +89,8 @@ const revokeCommand = command({
     .option('purchase', { type: 'string', demandOption: true, describe: 'Which purchase' })
     .option('reason', { choices: ['refund', 'non_payment', 'fraud', 'malware', 'operator'] as const, default: 'refund' as const, describe: 'Decides what happens to what was delivered' }),
   run: async ({ org, item, purchase: id, reason }, { output }) => {
-    await asBilling(async (trx) => await revoke(trx, { org_id: org, item_id: item, purchase_id: id, reason }), output);
+    const line = { org_id: parseOrgId(org, 'org'), item_id: parseItemId(item, 'item'), purchase_id: parsePurchaseId(id, 'purchase') };
+    await asBilling(async (trx) => await revoke(trx, { ...line, reason }), output);
   },
 });
 
@@ -101,11 +105,13 @@ const provisionCommand = command({
     .option('template', { type: 'string', describe: 'The template; none when left out' })
     .option('plugin', { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'A plugin; may be repeated' }),
   run: async ({ org, workspace: id = randomUUID(), runtime, template, plugin }, { output }) => {
+    const asked = {
+      workspace_id: parseWorkspaceId(id, 'workspace'), org_id: parseOrgId(org ?? randomUUID(), 'org'), runtime,
+      template: template === undefined ? null : parseItemId(template, 'template'), plugins: plugin.map((one) => parseItemId(one, 'plugin')),
+    };
     const volumes = devVolumes();
-    if (volumes !== undefined) await makeVolume(volumes, parseWorkspaceId(id));
-    await asControlPlane(async (trx, catalogue) => await provisionWorkspace(trx, catalogue, {
-      workspace_id: id, org_id: org ?? randomUUID(), runtime, template: template ?? null, plugins: plugin,
-    }), output);
+    if (volumes !== undefined) await makeVolume(volumes, asked.workspace_id);
+    await asControlPlane(async (trx, catalogue) => await provisionWorkspace(trx, catalogue, asked), output);
   },
 });
 
@@ -115,7 +121,8 @@ const templateCommand = command({
   examples: [['trigger template 3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11 support-agent', 'live in the next epoch'], ['trigger template 3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11 none', 'cleared']],
   options: (yargs) => yargs.positional('workspace', workspace).positional('template', { type: 'string', demandOption: true, describe: 'An item, or none' }),
   run: async ({ workspace: id, template }, { output }) => {
-    await asControlPlane(async (trx, catalogue) => await changeTemplate(trx, catalogue, { workspace_id: id, template: template === 'none' ? null : template }), output);
+    const asked = { workspace_id: parseWorkspaceId(id, 'workspace'), template: template === 'none' ? null : parseItemId(template, 'template') };
+    await asControlPlane(async (trx, catalogue) => await changeTemplate(trx, catalogue, asked), output);
   },
 });
 
@@ -125,7 +132,8 @@ const pluginsCommand = command({
   examples: [['trigger plugins 3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11 brand-voice', 'exactly this one'], ['trigger plugins 3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11', 'none']],
   options: (yargs) => yargs.positional('workspace', workspace).positional('plugins', { type: 'string', array: true, default: [] as string[], describe: 'The whole list' }),
   run: async ({ workspace: id, plugins }, { output }) => {
-    await asControlPlane(async (trx, catalogue) => await changePlugins(trx, catalogue, { workspace_id: id, plugins }), output);
+    const asked = { workspace_id: parseWorkspaceId(id, 'workspace'), plugins: plugins.map((one) => parseItemId(one, 'plugin')) };
+    await asControlPlane(async (trx, catalogue) => await changePlugins(trx, catalogue, asked), output);
   },
 });
 
@@ -137,7 +145,8 @@ const statusCommand = command({
     .positional('workspace', workspace)
     .positional('status', { choices: ['online', 'paused', 'hibernated', 'removed', 'failed'] as const, demandOption: true, describe: 'The new status' }),
   run: async ({ workspace: id, status }, { output }) => {
-    await asControlPlane(async (trx) => await changeStatus(trx, { workspace_id: id, status }), output);
+    const asked = { workspace_id: parseWorkspaceId(id, 'workspace'), status };
+    await asControlPlane(async (trx) => await changeStatus(trx, asked), output);
   },
 });
 
@@ -149,7 +158,8 @@ const epochCommand = command({
     .positional('workspace', workspace)
     .option('runtime', { choices: runtimeIds, describe: 'Another engine from this boot on' }),
   run: async ({ workspace: id, runtime }, { output }) => {
-    await asControlPlane(async (trx, catalogue) => await startEpoch(trx, catalogue, { workspace_id: id, ...(runtime !== undefined && { runtime }) }), output);
+    const asked = { workspace_id: parseWorkspaceId(id, 'workspace'), ...(runtime !== undefined && { runtime }) };
+    await asControlPlane(async (trx, catalogue) => await startEpoch(trx, catalogue, asked), output);
   },
 });
 

@@ -7,6 +7,7 @@ export type DeliveryState = (typeof deliveryStates)[number];
 /** Where one workspace stands that ever had a template or a plugin; the states are those that `explain` puts into words. */
 export interface DeliverySummary {
   readonly workspace: WorkspaceId;
+  readonly org: OrgId;
   readonly status: string | null;
   readonly epoch: number | null;
   readonly template: string | null;
@@ -26,7 +27,7 @@ export interface DeliveryFilter {
 
 const sql = `
   select * from (
-    select d.workspace_id as workspace, r.status, r.epoch, r.template, d.parked_code as code, coalesce(p.tries, 0) as tries,
+    select d.workspace_id as workspace, d.org_id as org, r.status, r.epoch, r.template, d.parked_code as code, coalesce(p.tries, 0) as tries,
       d.assets_version as "assetsVersion",
       case when p.lease_until > clock_timestamp() then 'working'
         when p.at <= clock_timestamp() then 'due'

@@ -178,6 +178,15 @@ describe('acting as billing and as the control plane', () => {
     expect((await waybill('trigger', 'template', id, 'helper')).err).toContain('REMOVED');
   });
 
+  test('a purchase that brings nothing to anybody as the catalogue stands is minted, with a warning', async () => {
+    const buy = async (...more: string[]): Promise<string> => (await waybill('trigger', 'purchase', '--org', randomUUID(), ...more)).out;
+    expect(await buy('--item', 'helpr')).toMatch(/^event .*\n.*\n.*\nWarning: the catalogue has no item helpr; the line entitles to nothing until one of this name is published\n$/u);
+    expect(await buy('--item', 'helper', '--policy', 'beta')).toContain('Warning: helper has no channel beta (it has stable); nothing is delivered');
+    expect(await buy('--item', 'helper', '--policy', '9.9.9')).toContain('Warning: helper has no release 9.9.9; nothing is delivered');
+    for (const policy of ['stable', '1.0.0']) expect(await buy('--item', 'helper', '--policy', policy)).not.toContain('Warning');
+    await expect(waybillJson('trigger', 'purchase', '--org', randomUUID(), '--item', 'helpr')).resolves.toMatchObject({ outcome: 'minted', warning: expect.stringContaining('helpr') as string });
+  });
+
   test('an unknown template and a bad time are refused with their codes', async () => {
     expect((await waybill('trigger', 'provision', '--template', 'nobody')).err).toContain('TEMPLATE_UNKNOWN');
     expect((await waybill('trigger', 'purchase', '--org', randomUUID(), '--item', 'helper', '--until', 'soon')).code).toBe(2);
@@ -241,7 +250,8 @@ describe('explaining', () => {
   });
 
   test('deliveries list shows where it stands, and can be asked for a state', async () => {
-    expect(await waybillJson('deliveries', 'list', '--org', org)).toMatchObject([{ workspace, state: 'due', template: 'helper' }]);
+    expect(await waybillJson('deliveries', 'list', '--org', org)).toMatchObject([{ workspace, org, state: 'due', template: 'helper' }]);
+    expect((await waybill('deliveries', 'list')).out).toMatch(new RegExp(`^workspace +org +state.*\\n(?:.*\\n)*${workspace} +${org} +due`, 'u'));
     expect((await waybill('deliveries', 'list', '--state', 'refused')).code).toBe(3);
     expect((await waybill('deliveries', 'list', '--org', 'acme')).code).toBe(2);
     expect((await waybill('deliveries', 'list', '--limit', 'many')).code).toBe(2);

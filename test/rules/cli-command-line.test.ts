@@ -6,7 +6,7 @@ import { Output, table } from '../../cli/output.ts';
 import { runCommandLine } from '../../cli/run-command-line.ts';
 import { Failure } from '../../process/failure.ts';
 import { FieldError } from '../../schemas/ids.ts';
-import { waybill } from '../support/command-line.ts';
+import { waybill, waybillJson } from '../support/command-line.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 afterEach(() => {
@@ -45,6 +45,39 @@ describe('every command', () => {
     expect(out).toContain(`waybill ${path.join(' ')}`);
     expect(out).toContain('--json');
     expect(out).toContain('Examples:\n  # ');
+  });
+});
+
+test('waybill --version is the version of the package, and takes no option of that name from a command', async () => {
+  expect((await waybill('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/u);
+  expect(await waybillJson('--version')).toEqual({ version: (await waybill('--version')).out.trim() });
+  expect((await waybill('publish', '--version', '1.0.0')).code).toBe(2);
+});
+
+describe('an id that is none', () => {
+  const [id, org] = ['3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11', '7c9e6679-7425-40de-944b-e07fc1f90ae7'];
+  // Nothing is configured here: it is refused before anything is asked.
+  test.each([
+    ['trigger', 'purchase', '--org', 'acme', '--item', 'helper'],
+    ['trigger', 'purchase', '--org', org, '--item', 'No Item'],
+    ['trigger', 'purchase', '--org', org, '--item', 'helper', '--purchase', 'a b'],
+    ['trigger', 'purchase', '--org', org, '--item', 'helper', '--policy', '1.0'],
+    ['trigger', 'revoke', '--org', org.slice(0, 8), '--item', 'helper', '--purchase', 'p'],
+    ['trigger', 'provision', '--workspace', id.slice(0, 8)],
+    ['trigger', 'provision', '--template', 'Seo Agent'],
+    ['trigger', 'provision', '--plugin', '../x'],
+    ['trigger', 'template', 'x', 'none'],
+    ['trigger', 'template', id, 'x/y'],
+    ['trigger', 'plugins', id.toUpperCase()],
+    ['trigger', 'status', 'x', 'online'],
+    ['trigger', 'epoch', 'x'],
+    ['deliveries', 'list', '--org', 'acme'],
+    ['release', 'yank', 'helper@1', '--reason', 'x'],
+    ['seller', 'create', 'A B'],
+  ])('waybill %s %s %s %s %s ends with 2', async (...line) => {
+    const { code, err } = await waybill(...line);
+    expect(err).toMatch(/^USAGE: .* should be .*, but is /u);
+    expect(code).toBe(2);
   });
 });
 
