@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import pino from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import { loadNewestRollouts, loadOpenRollouts, type Rollout } from '../../catalogue/rollout-rows.ts';
@@ -6,7 +7,7 @@ import { abortRollout, applyStep, finishRollout, haltRollout, resumeRollout, sta
 import { bucketOf, defaultTerms, isInside } from '../../catalogue/rollout.ts';
 import { setChannel } from '../../catalogue/releases.ts';
 import type { DeliveryDeps } from '../../delivery/attempt.ts';
-import { advanceRollouts } from '../../delivery/advance-rollouts.ts';
+import { advanceRollouts, runRollouts } from '../../delivery/advance-rollouts.ts';
 import { measureProgress } from '../../delivery/rollout-progress.ts';
 import { tx } from '../../process/database.ts';
 import { parseChannel, parseItemId, parseVersion } from '../../schemas/ids.ts';
@@ -71,6 +72,17 @@ const outcomesOf = async (item: string): Promise<unknown[]> =>
 /** From here on no signature of `two` holds. */
 async function spoil(item: string): Promise<void> {
   await world.database.raw(`update releases set manifest_signature = decode(repeat('00', 64), 'hex') where item_id = ? and version = ?`, [item, v2]);
+}
+
+/** The role runs until its first line in the log, and ends when it is told to. */
+async function runUntilItSpeaks(): Promise<Record<string, unknown>> {
+  const spoken = Promise.withResolvers<string>();
+  const stop = new AbortController();
+  const running = runRollouts({ database: world.database, signal: stop.signal, log: pino({ level: 'info' }, { write: (line: string) => { spoken.resolve(line); } }) });
+  const line = await Promise.race([spoken.promise, running.then(() => '{}')]);
+  stop.abort();
+  await running;
+  return JSON.parse(line) as Record<string, unknown>; // pino writes objects
 }
 
 test('B3: SQL and TypeScript put every workspace into the same bucket', async () => {
@@ -215,7 +227,9 @@ describe('a rollout whose deliveries fail', () => {
     await spoil(item);
     await world.settle();
     expect(await progressOf(rollout)).toMatchObject({ settled: 0, failed: 3, refused: expect.arrayContaining([{ workspaceId: inside[0], code: 'INTEGRITY_FAILED' }]) as unknown });
-    expect(await advanceRollouts(world.database)).toMatchObject([{ rollout: { state: 'halted' }, why: expect.stringContaining('3 of 3 workspaces concerned end in a refusal') as unknown }]);
+    const told = await runUntilItSpeaks();
+    expect(told).toMatchObject({ level: 50, code: 'ROLLOUT_HALTED', item, share: 5_000, cure: expect.stringContaining('waybill channel status') as unknown });
+    expect(told['msg']).toBe(`the move of stable of ${item} from 1.0.0 to 2.0.0 halts at 50 %: 3 of 3 workspaces concerned end in a refusal: the rollout halts at 3 that are more than 2 %`);
     expect(await outcomesOf(item)).toEqual(['started', 'halted']);
     await boot(outside);
     expect(promptOf(outside)).toBe('one');

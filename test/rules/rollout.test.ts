@@ -12,6 +12,8 @@ const workspaces = (count: number): string[] => Array.from({ length: count }, ()
 describe('which workspaces a step of a rollout has come to (B3)', () => {
   test('is the same for ever: these buckets are known', () => {
     expect(['3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11', '00000000-0000-4000-8000-000000000000'].map((id) => bucketOf(seed, id))).toEqual([2071, 3797]);
+    // Inside are the buckets below the share.
+    expect([2_071, 2_072].map((share) => isInside({ seed, share }, '3f2a0c1e-8d1b-4c52-9a6e-5b2f0d7c4e11'))).toEqual([false, true]);
   });
 
   test('a greater share only adds workspaces; the last one has everybody', () => {
