@@ -10,7 +10,9 @@ import type { Codec } from '../schemas/codec.ts';
 import type { ItemId } from '../schemas/ids.ts';
 import type { EventTypeOn, TypedEvent } from '../schemas/topics.ts';
 import type { SourceRecord } from './dead-letters.ts';
+import { entitlementsConsumer } from './entitlements.ts';
 import type { LogRange } from './positions.ts';
+import { workspacesConsumer } from './workspaces.ts';
 
 /** What is asked of the log; `topic` is the full name. Both throw a Failure of kind dependency when Kafka is unwell. */
 export interface LogReader {
@@ -63,7 +65,8 @@ export async function compareWithTopics({ database, codec, reader, topicPrefix, 
       await tx(database, async (trx) => { await learn(trx, await unknownOf(trx, events), forgotten); });
     });
   }
-  await openMinting(database, forgotten);
+  const inputs = forgotten.events === 0 ? [] : await readEnds(reader, topicPrefix);
+  await openMinting(database, forgotten, inputs);
   if (forgotten.events === 0) return;
   const { lost, events, workspaces } = forgotten;
   log.warn({ events, workspaces }, 'the database was set back: the topics hold events that it did not know; versions go on above them');
@@ -76,6 +79,15 @@ async function isMintingClosed(trx: Transaction): Promise<boolean> {
   if (here?.mints !== true) return false;
   const { rows: [now] } = await trx.raw<{ rows: { open: boolean }[] }>('select minting_is_open() as open');
   return now?.open === false;
+}
+
+/** Where the inputs end now. */
+async function readEnds(reader: LogReader, topicPrefix: string): Promise<{ topic: string; partition: number; end: number }[]> {
+  const ends = await Promise.all([entitlementsConsumer, workspacesConsumer].map(async (consumer) => {
+    const topic = topicPrefix + consumer.topic;
+    return [...await reader.readRanges(topic)].map(([partition, { start, end }]) => ({ topic, partition, end: end === start ? 0 : end }));
+  }));
+  return ends.flat().filter(({ end }) => end > 0);
 }
 
 /** The part of the log after what the outbox knows. A log that was replaced, and one it never knew, is read from its start. */
@@ -130,7 +142,7 @@ async function learn(trx: Transaction, events: readonly Minted[], forgotten: For
   }
 }
 
-async function openMinting(database: Database, { events, items, read }: Forgotten): Promise<void> {
+async function openMinting(database: Database, { events, items, read }: Forgotten, inputs: readonly { topic: string; partition: number; end: number }[]): Promise<void> {
   await tx(database, async (trx) => {
     await trx.raw('select 1 from minting for update');
     if (!(await isMintingClosed(trx))) return;
@@ -138,11 +150,16 @@ async function openMinting(database: Database, { events, items, read }: Forgotte
     await trx.raw(
       `update minting set server_started_at = pg_postmaster_start_time(), database_oid = (select oid from pg_database where datname = current_database())`,
     );
+    await trx.raw('delete from catching_up');
+    await trx.raw('insert into catching_up select * from unnest(?::text[], ?::integer[], ?::bigint[])', columnsOf(inputs));
     await trx.raw(
       `insert into waybill_outbox_ends (topic, partition, next_offset) select * from unnest(?::text[], ?::integer[], ?::bigint[]) order by 1, 2
        on conflict (topic, partition) do update set next_offset = excluded.next_offset`,
-      [read.map(({ topic }) => topic), read.map(({ partition }) => partition), read.map(({ end }) => end)],
+      columnsOf(read),
     );
     await republishItems(trx, [...items].toSorted());
   });
 }
+
+const columnsOf = (ends: readonly { topic: string; partition: number; end: number }[]): (string[] | number[])[] =>
+  [ends.map(({ topic }) => topic), ends.map(({ partition }) => partition), ends.map(({ end }) => end)];

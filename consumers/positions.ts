@@ -88,6 +88,24 @@ export async function readPositions(
   }
 }
 
+/**
+ * Partitions whose stored position is behind `held`, or gone: the database was set back, or the positions taken away. Without
+ * this a partition to which nothing comes would never hear of it (I26, I18).
+ */
+export async function findSetBack(database: Database, { consumer, topic }: Pick<Place, 'consumer' | 'topic'>, held: ReadonlyMap<number, number>): Promise<number[]> {
+  try {
+    const { rows } = await database.raw<{ rows: { partition: number }[] }>(
+      `select held.partition from unnest(?::integer[], ?::bigint[]) as held(partition, position)
+       left join consumer_offsets o on o.consumer = ? and o.topic = ? and o.partition = held.partition
+       where o.position is null or o.position < held.position`,
+      [[...held.keys()], [...held.values()], consumer, topic],
+    );
+    return rows.map(({ partition }) => partition);
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
+}
+
 /** `waybill offsets adopt`: forgets the positions of a consumer, so that it reads the log that is there from its start. Returns how many. */
 export async function adoptOffsets(database: Database, consumer: string): Promise<number> {
   try {

@@ -6,7 +6,7 @@ import { asFailure, Failure } from '../process/failure.ts';
 import type { TopicName } from '../schemas/topics.ts';
 import type { SourceRecord } from './dead-letters.ts';
 import { reportLag } from './lag.ts';
-import { readPositions, type LogRange } from './positions.ts';
+import { findSetBack, readPositions, type LogRange } from './positions.ts';
 import { actionFor, settleBatch, type ConsumerDefinition, type SettleOptions } from './settle.ts';
 import { sourceRecordOf } from './source-record.ts';
 
@@ -30,6 +30,8 @@ const fetchWaitMs = 200;
 const metadataMaxAgeMs = 10_000;
 const fetchBytesMax = 1024 * 1024;
 const heartbeatMs = 2_000;
+/** How often it is looked whether the database was set back: a batch would tell, but none may come. */
+const lookBackEveryMs = 2_000;
 /** Offsets in Kafka are for lag tools only; ours stand in the database. */
 const commitEveryMs = 1_000;
 /** Longest wait for kafkajs to let go: more than a batch that waits for a lock, less than a supervisor's patience. */
@@ -106,6 +108,7 @@ class ConsumerRun<T extends TopicName> {
     const stop = (): void => { this.#over.resolve(null); };
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
+    const looks = setInterval(() => { void this.#lookBack(); }, lookBackEveryMs);
     try {
       this.#consumer.on(this.#consumer.events.GROUP_JOIN, (event) => { this.#onAssigned(event); });
       this.#consumer.on(this.#consumer.events.CRASH, ({ payload }: ConsumerCrashEvent) => { this.#over.resolve(payload.error); });
@@ -113,13 +116,12 @@ class ConsumerRun<T extends TopicName> {
       return await this.#over.promise;
     } finally {
       this.#ended = true;
+      clearInterval(looks);
       signal.removeEventListener('abort', stop);
       // A broker that went silent must not keep the process from ending; what is uncommitted is nobody's loss.
       const waiting = new AbortController();
-      await Promise.race([
-        this.#consumer.disconnect().catch(() => undefined),
-        sleep(disconnectMs, undefined, { signal: waiting.signal }).catch(() => undefined),
-      ]);
+      const patience = sleep(disconnectMs, undefined, { signal: waiting.signal }).catch(() => undefined);
+      await Promise.race([this.#consumer.disconnect().catch(() => undefined), patience]);
       waiting.abort();
     }
   }
@@ -153,9 +155,7 @@ class ConsumerRun<T extends TopicName> {
     for (const partition of partitions) assignment.delete(partition);
     try {
       this.#consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
-    } catch {
-      return; // the consumer object is going down, and says so by its CRASH
-    }
+    } catch { return; /* the consumer object is going down, and says so by its CRASH */ }
     const read = async (): Promise<void> => {
       await sleep(afterMs, undefined, { signal: this.#options.signal });
       if (!isCurrent()) return;
@@ -175,6 +175,15 @@ class ConsumerRun<T extends TopicName> {
       if (actionFor(failure) === 'pause') this.#pause(partitions, failure);
       else this.#over.reject(failure);
     });
+  }
+
+  /** Held positions are committed and only grow, so one that is stored below them was set back (I26). */
+  async #lookBack(): Promise<void> {
+    const assignment = this.#held;
+    const held = new Map([...assignment].map(([partition, { position }]) => [partition, position]));
+    const lost = await findSetBack(this.#options.database, { consumer: this.#definition.name, topic: this.#topic }, held).catch(() => []);
+    const ours = lost.filter((partition) => assignment === this.#held && assignment.has(partition));
+    if (ours.length > 0 && !this.#ended) this.#readPositions(ours, 0);
   }
 
   #pause(partitions: readonly number[], failure: Failure): void {
@@ -270,8 +279,7 @@ class ConsumerRun<T extends TopicName> {
     const isCaughtUp = held.position >= Number(batch.highWatermark);
     if (!isCaughtUp && performance.now() - held.committedAt < commitEveryMs) return;
     held.committedAt = performance.now();
-    const topics = [{ topic: this.#topic, partitions: [{ partition, offset: String(held.position) }] }];
-    await commit({ topics }).catch((error: unknown) => {
+    await commit({ topics: [{ topic: this.#topic, partitions: [{ partition, offset: String(held.position) }] }] }).catch((error: unknown) => {
       this.#options.log.debug({ consumer: this.#definition.name, partition, error }, 'the offset for lag tools was not taken');
     });
   }

@@ -130,7 +130,7 @@ export async function writeWaiting(trx: Transaction, workspaceId: WorkspaceId, a
 }
 
 /** The items that the workspace holds, has staged or is applying: who of them changes wakes it. */
-export async function writeHeldItems(trx: Transaction, workspace: WorkspaceState, items: readonly ItemId[]): Promise<void> {
+export async function writeHeldItems(trx: Transaction, workspace: Pick<WorkspaceState, 'workspaceId' | 'orgId'>, items: readonly ItemId[]): Promise<void> {
   const held = arrayOf([...new Set(items)]);
   await trx.raw(
     `with gone as (

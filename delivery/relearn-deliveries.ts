@@ -6,7 +6,7 @@ import { arrayOf } from '../process/sql-columns.ts';
 import type { WorkspaceId } from '../schemas/ids.ts';
 import { findRuntime } from '../schemas/runtimes.ts';
 import type { HeldRelease } from './decide.ts';
-import { addReceipts, writeDelivery, type Receipt } from './delivery-rows.ts';
+import { addReceipts, readReceipts, replaceReceipts, writeDelivery, writeHeldItems, type Receipt } from './delivery-rows.ts';
 import { nameOf } from './forbidden.ts';
 import { relearn, type AssetsEvent, type SaidState } from './relearn.ts';
 import { verifySignedRecord } from './unseal.ts';
@@ -21,11 +21,11 @@ export async function relearnDeliveries(trx: Transaction, events: readonly Asset
   const eventsOf = Map.groupBy(events, ({ event }) => event.workspace_id);
   const held = await lockDeliveries(trx, [...eventsOf].map(([workspaceId, [first]]) => ({ workspaceId, orgId: first?.event.org_id ?? '' })));
   const learned = [...eventsOf].flatMap(([workspaceId, ofOne]) => {
-    const before = held.get(workspaceId);
+    const [before, [first]] = [held.get(workspaceId), ofOne];
     const after = before && ofOne.toSorted((a, b) => a.event.assets_version - b.event.assets_version).reduce(relearn, before);
-    return after === undefined || after === before ? [] : [{ workspaceId, orgId: ofOne[0]?.event.org_id ?? '', state: after }];
+    return after === undefined || after === before || first === undefined ? [] : [{ workspaceId, orgId: first.event.org_id, state: after }];
   });
-  const receiptsOf = await planReceipts(trx, learned.flatMap(({ state }) => state.delivered));
+  const receiptsOf = await planReceipts(trx, learned.flatMap(({ state }) => state.delivered ?? []));
   for (const { workspaceId, orgId, state } of learned) {
     await writeDelivery(trx, workspaceId, {
       assetsVersion: state.assetsVersion, present: state.present, announced: state.announced, restartRequested: state.restartRequested,
@@ -33,12 +33,13 @@ export async function relearnDeliveries(trx: Transaction, events: readonly Asset
       // When the files were last read is not said.
       probeDue: true,
     });
-    // More than the volume holds by now, perhaps: a receipt whose file is gone costs a look.
-    await addReceipts(trx, workspaceId, state.delivered.flatMap((release) => receiptsOf.get(nameOf(release)) ?? []), []);
-    await trx.raw(
-      `insert into workspace_items (item_id, workspace_id, via, org_id) select item_id, ?, 'held', ? from unnest(?::text[]) item_id order by 1 on conflict do nothing`,
-      [workspaceId, orgId, arrayOf([...new Set(state.delivered.map(({ itemId }) => itemId))])],
-    );
+    if (state.delivered === null) continue;
+    const receipts = state.delivered.flatMap((release) => receiptsOf.get(nameOf(release)) ?? []);
+    const { directories } = await readReceipts(trx, workspaceId);
+    await addReceipts(trx, workspaceId, receipts, []);
+    // Of a release that the catalogue forgot nobody knows the files; the older receipts may say some of them.
+    if (state.delivered.every((release) => receiptsOf.has(nameOf(release)))) await replaceReceipts(trx, workspaceId, receipts, directories);
+    await writeHeldItems(trx, { workspaceId, orgId }, state.delivered.map(({ itemId }) => itemId));
   }
   await wake(trx, learned.map(({ workspaceId }) => workspaceId));
   return learned.length;
@@ -63,7 +64,7 @@ async function lockDeliveries(trx: Transaction, workspaces: readonly { workspace
        lapses_announced as "lapsesAnnounced", restarts_asked as "restartsAsked" from deliveries where workspace_id = any(?::uuid[])`, [ids],
   );
   return new Map(rows.map(({ workspaceId, restartsAsked, ...row }) => [
-    workspaceId, { ...row, restartsAsked: restartsAsked.map((at) => at.getTime()), delivered: [], isStagedGone: false },
+    workspaceId, { ...row, restartsAsked: restartsAsked.map((at) => at.getTime()), delivered: null, isStagedGone: false },
   ]));
 }
 

@@ -10,8 +10,8 @@ export interface SaidState extends Pick<DeliveryState, 'present' | 'announced' |
   readonly assetsVersion: number;
   /** Moments in milliseconds since the epoch. */
   readonly restartsAsked: readonly number[];
-  /** What may be on the volume besides what the receipts name. */
-  readonly delivered: readonly HeldRelease[];
+  /** What alone is on the volume since; null: what the receipts name. */
+  readonly delivered: readonly HeldRelease[] | null;
   /** A tree that was staged before is not there as the row says. */
   readonly isStagedGone: boolean;
 }
@@ -43,7 +43,7 @@ function afterReady(said: SaidState, { epoch, generation, set_digest, items, wit
   return {
     ...said,
     present: { setDigest: set_digest, items: releases },
-    delivered: [...said.delivered, ...releases],
+    delivered: releases,
     lapsesAnnounced: [],
     announced: {
       kind: 'ready', epoch, generation, setDigest: set_digest, code: null, itemId: null,
@@ -62,7 +62,7 @@ function afterRevoked(said: SaidState, { items, reason, effect }: AssetsRevoked)
   }
   const gone = new Set(lapses.map(nameOf));
   const left = said.present?.items.filter((held) => !gone.has(nameOf(held)));
-  return { ...said, present: left === undefined ? null : { setDigest: setDigest(left), items: left } };
+  return left === undefined ? { ...said, present: null } : { ...said, present: { setDigest: setDigest(left), items: left }, delivered: left };
 }
 
 function afterRestart(said: SaidState, { epoch, set_digest, occurred_at }: RestartRequested): SaidState {

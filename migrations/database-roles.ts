@@ -47,12 +47,14 @@ export const tableRights: Readonly<Record<string, TableRights>> = {
   // Asked by everything that mints a version. Where it is closed the relay learns from the topics: hence its many rights.
   minting: { tenant: 'none', rights: { http: 'select', deliveries: 'select', consumers: 'select', relay: 'select, update', sweeper: 'select', rollouts: 'select', publisher: 'select', runner: 'select' } },
   forgotten_items: { tenant: 'none', rights: { relay: 'select, insert, update', rollouts: 'select', publisher: 'select' } },
+  // Until when claims wait for the consumers after that.
+  catching_up: { tenant: 'none', rights: { relay: 'select, insert, delete', deliveries: 'select', operator: 'select' } },
   dpop_proofs: { tenant: 'none', rights: { http: 'select, insert, update, delete' } },
   runs: { tenant: 'none', rights: { runner: 'select, insert, update', operator: 'select' } },
   run_items: { tenant: 'org', rights: { runner: 'select, insert, update', operator: 'select' } },
   baseline_items: { tenant: 'none', rights: { runner: 'select', deliveries: 'select', sweeper: 'select', publisher: 'select, insert', operator: 'select' } },
   waybill_schema_ids: { tenant: 'none', rights: { consumers: 'select, insert', relay: 'select, insert' } },
-  consumer_offsets: { tenant: 'none', rights: { consumers: 'select, insert, update', operator: 'select' } },
+  consumer_offsets: { tenant: 'none', rights: { deliveries: 'select', consumers: 'select, insert, update', operator: 'select' } },
   dead_letters: { tenant: 'none', rights: { http: 'select', consumers: 'select, insert, update', operator: 'select' } },
   audit: {
     tenant: 'org',
@@ -73,18 +75,18 @@ export const tableRights: Readonly<Record<string, TableRights>> = {
   baselines: { tenant: 'none', rights: { runner: 'select', deliveries: 'select', sweeper: 'select', publisher: 'select, insert', operator: 'select' } },
   // The door reads of which tenant a workspace is before it has one.
   workspace_records: { tenant: 'org', everyTenantFor: ['http'], rights: { runner: 'select', rollouts: 'select', http: 'select', deliveries: locks('event_id'), consumers: 'select, insert, update', sweeper: locks('event_id'), operator: 'select' } },
-  workspace_items: { tenant: 'org', rights: { runner: 'select', relay: 'select, insert', rollouts: 'select', deliveries: 'select, insert, delete', consumers: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
+  workspace_items: { tenant: 'org', rights: { runner: 'select', relay: 'select, insert, delete', rollouts: 'select', deliveries: 'select, insert, delete', consumers: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
   pending: {
     // A claim takes what is due, whosever it is; what the claim is for is read in a transaction of its tenant.
     tenant: 'org', everyTenantFor: ['deliveries'],
     rights: { runner: 'select, insert, update', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, insert, update, delete', consumers: 'select, insert, update', sweeper: 'select, insert, update', operator: 'select' },
   },
   // A page of wakes belongs to an item; it says of which org only where the cause was a line.
-  fanouts: { tenant: 'none', rights: { rollouts: 'select, insert', deliveries: 'select, update', consumers: 'insert', sweeper: 'insert', publisher: 'insert', operator: 'select' } },
+  fanouts: { tenant: 'none', rights: { relay: 'insert', rollouts: 'select, insert', deliveries: 'select, update', consumers: 'insert', sweeper: 'insert', publisher: 'insert', operator: 'select' } },
   deliveries: { tenant: 'org', rights: { runner: 'select', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, update', consumers: 'select, insert, update', sweeper: 'select, update', operator: 'select' } },
   attempts: { tenant: 'org', rights: { rollouts: 'select', http: 'select', deliveries: 'select, insert, update', sweeper: 'select', operator: 'select' } },
-  receipts: { tenant: 'workspace', rights: { relay: 'select, insert, update', http: 'select', deliveries: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
-  receipt_directories: { tenant: 'workspace', rights: { relay: 'select, insert', deliveries: 'select, insert, delete', sweeper: 'select', operator: 'select' } },
+  receipts: { tenant: 'workspace', rights: { relay: 'select, insert, update, delete', http: 'select', deliveries: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
+  receipt_directories: { tenant: 'workspace', rights: { relay: 'select, insert, delete', deliveries: 'select, insert, delete', sweeper: 'select', operator: 'select' } },
 };
 
 const sequenceRights: Readonly<Record<string, Partial<Readonly<Record<DatabaseRole, string>>>>> = {

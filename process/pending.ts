@@ -50,7 +50,7 @@ export async function wakeInLanes(trx: Transaction, laneByWorkspace: ReadonlyMap
 /**
  * Claims up to `count` due workspaces of these lanes for `leaseMs`, the urgent lane first. Its own short transaction that
  * touches pending only. A row whose lease has run out is due again: its worker died or froze. Nothing is claimed on a server
- * that may have been set back and was not compared with the topics yet: attempt numbers rise by it (I26).
+ * that may have been set back and was not compared with the topics yet, nor before the consumers have read again what it forgot (I26).
  * Each lane is read along its index until enough are found (0.05 ms with 100,000 rows that wait, where one scan took 10);
  * materialized, because a subquery of the join may run more than once and claim more than `count` (measured).
  */
@@ -61,7 +61,7 @@ export async function claim(database: Database, count: number, leaseMs: number, 
          select found.workspace_id
          from unnest(?::smallint[]) with ordinality as asked(lane, position), lateral (
            select workspace_id from pending q
-           where (select minting_is_open()) and q.lane = asked.lane and q.at <= (select clock_timestamp())
+           where (select claims_are_open()) and q.lane = asked.lane and q.at <= (select clock_timestamp())
              and q.lease_until <= clock_timestamp() and not q.paused
            order by q.at limit ? for update skip locked) found
          order by asked.position limit ?)

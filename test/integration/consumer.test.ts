@@ -1,12 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 
 import { entitlementsConsumer } from '../../consumers/entitlements.ts';
+import { lockPosition } from '../../consumers/positions.ts';
 import { adoptOffsets } from '../../consumers/positions.ts';
 import { projectionDigest } from '../../consumers/projection-digest.ts';
 import { batchChannel, type BatchSettled, type ConsumerDefinition } from '../../consumers/settle.ts';
 import { workspacesConsumer } from '../../consumers/workspaces.ts';
 import type { LineEvent } from '../../entitlements/line.ts';
 import { announceDue } from '../../entitlements/expiry.ts';
+import { tx } from '../../process/database.ts';
 import { lockOrgItems } from '../../process/locks.ts';
 import { parseItemId, parsePurchaseId } from '../../schemas/ids.ts';
 import { keyOf } from '../../schemas/topics.ts';
@@ -130,6 +132,25 @@ describe('starting again', () => {
     const after = await rowsOf<{ entitlement_revision: number }>('select entitlement_revision from entitlement_revisions order by org_id, item_id');
     for (const [index, { entitlement_revision }] of after.entries()) expect(entitlement_revision).toBeGreaterThan(revisions[index]?.entitlement_revision ?? Infinity);
     await expectAllAccountedFor(entitlementsConsumer);
+  });
+
+  test('I26: set back while it runs and nothing comes any more, it reads again by itself', async () => {
+    await pipeline.publish(...many(20));
+    pipeline.run(entitlementsConsumer);
+    await pipeline.settled(entitlementsConsumer);
+    await pipeline.database.raw('truncate entitlement_lines, entitlements');
+    await pipeline.database.raw('update consumer_offsets set position = 0');
+    await pipeline.settled(entitlementsConsumer);
+    expect(await rowsOf('select from entitlement_lines')).toHaveLength(20);
+  });
+
+  test('a position held under another cluster, or elsewhere, is nobody\'s to move (I26)', async () => {
+    const place = { consumer: 'entitlements', topic: 'a-topic', partition: 0, clusterId: 'mine' };
+    await pipeline.database('consumer_offsets').insert({ consumer: place.consumer, topic: place.topic, partition: 0, position: 7, cluster_id: 'mine' });
+    const lock = async (fields: Partial<typeof place>, held = 7): Promise<string> => await tx(pipeline.database, async (trx) => { await lockPosition(trx, { ...place, ...fields }, held); })
+      .then(() => 'held', (error: Error) => error.name);
+    expect([await lock({}), await lock({ clusterId: 'another' }), await lock({}, 6), await lock({ consumer: 'workspaces' }), await lock({ topic: 'b' }), await lock({ partition: 1 })])
+      .toEqual(['held', ...Array.from({ length: 5 }, () => 'PositionLost')]);
   });
 
   test('the positions taken away while it runs, it notices and begins again', async () => {

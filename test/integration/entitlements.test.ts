@@ -208,6 +208,15 @@ describe('wakes', () => {
     expect(await due()).toEqual([{ workspace_id: mine, lane: 0 }, { workspace_id: other, lane: 1 }]);
   });
 
+  test.each([0, 1])('C13: who holds both what was refunded and what is malware is urgent, whichever of them comes first (%i)', async (first) => {
+    await hold(mine, 'held');
+    await hold(mine, 'held', items[1]);
+    await hold(other, 'held', items[1]);
+    const both = [revoke({ reason: 'malware' }), revoke({ item_id: items[1] ?? expect.fail(), reason: 'refund' })];
+    await apply(...(first === 0 ? both : both.toReversed()));
+    expect(await due()).toEqual([{ workspace_id: mine, lane: 0 }, { workspace_id: other, lane: 1 }]);
+  });
+
   test('more than 1,000 of them are woken in pages, each once and none of another org', async () => {
     await database.raw('truncate fanouts');
     await hold(other, 'named', pair.itemId, orgs[1]);

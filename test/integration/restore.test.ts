@@ -8,6 +8,7 @@ import { outboxDrained } from '../../producers/outbox-rows.ts';
 import type { Codec } from '../../schemas/codec.ts';
 import { versionOf, type TopicName } from '../../schemas/topics.ts';
 import { collect, type Collector } from '../support/collector.ts';
+import { CollectedState } from '../support/collected-state.ts';
 import { backUp, type DatabaseBackup } from '../support/database-backup.ts';
 import { DeliveryWorld } from '../support/delivery-world.ts';
 import { openCase, publishReleases } from '../support/fault-scenarios.ts';
@@ -16,6 +17,7 @@ import { openTopics, startWorldRelay, worldKafka } from '../support/world-relay.
 let world: DeliveryWorld;
 let codec: Codec;
 let collector: Collector;
+let collected: CollectedState;
 let backup: DatabaseBackup;
 let relay: { stop(): Promise<void> } | undefined;
 
@@ -23,6 +25,7 @@ beforeAll(async () => {
   world = await DeliveryWorld.open();
   codec = await openTopics(world);
   collector = await collect(worldKafka, world.isolated.topicPrefix, ['waybill.assets', 'waybill.entitlements', 'waybill.catalogue']);
+  collected = new CollectedState(world, codec, collector);
   await publishReleases(world);
 });
 afterEach(async () => { await relay?.stop(); });
@@ -44,58 +47,16 @@ function startRelay(log?: Logger): void {
 /** Everything that was said so far is on the topics; then nobody runs. */
 async function atRest(): Promise<void> {
   await outboxDrained(world.database);
-  const { rows: ends } = await world.database.raw<{ rows: { topic: string; partition: number; last: number }[] }>(
-    `select topic, partition, next_offset - 1 as last from waybill_outbox_ends where topic <> 'waybill.dead-letters'`,
-  );
-  await collector.until((records) => ends.every((end) => records.some(({ topic, partition, offset }) => topic === end.topic && partition === end.partition && offset === end.last)));
+  await collected.caughtUp();
   await relay?.stop();
 }
 
 const isOpen = async (): Promise<boolean> => (await world.database.raw<{ rows: { open: boolean }[] }>('select minting_is_open() as open')).rows[0]?.open === true;
 const comparedAgain = async (): Promise<void> => { await expect.poll(isOpen, { timeout: 20_000, interval: 20 }).toBe(true); };
 
-/** What the topics say, decoded. */
-async function said(topic: TopicName, key?: string) {
-  const records = collector.records.filter((record) => record.topic === topic && (key === undefined || record.key === key));
-  return await Promise.all(records.map(async ({ key: name, value }) => await codec.decode(topic, Buffer.from(name), value)));
-}
-
-/** The last outcome of a workspace, as a reader of the topic takes it. */
-async function lastOutcome(workspace: string): Promise<unknown> {
-  const events = await said('waybill.assets', workspace);
-  const last = events.toSorted((a, b) => versionOf(a) - versionOf(b)).at(-1);
-  if (last?.type !== 'AssetsReady') return last;
-  const { epoch, generation, set_digest, items, withheld } = last.event;
-  return { epoch, generation, set_digest, items, withheld };
-}
-
-/** All that has to be the same after a restore. */
-async function stateOf(...workspaces: string[]): Promise<unknown> {
-  const rowsOf = async (sql: string): Promise<unknown> => (await world.database.raw<{ rows: unknown[] }>(sql)).rows;
-  return {
-    lines: await rowsOf('select org_id, item_id, purchase_id, entitlement_version, revoked, digest from entitlement_lines order by 1, 2, 3'),
-    entitlements: await rowsOf('select * from entitlements order by org_id, item_id'),
-    records: await rowsOf('select workspace_id, record_version, digest from workspace_records order by 1'),
-    present: await rowsOf('select workspace_id, present from deliveries order by 1'),
-    receipts: await rowsOf('select workspace_id, path, sha256, item_id, version from receipts order by 1, 2, 3'),
-    workspaces: await Promise.all(workspaces.map(async (workspace) => ({ files: world.files(workspace), last: await lastOutcome(workspace) }))),
-  };
-}
-
-/** No version was used for two things: what carries the same id is the same, byte for byte, and no key has a version under two ids. */
-async function expectNoVersionReused(): Promise<void> {
-  const valuesOf = Map.groupBy(collector.records, ({ headers }) => headers['event-id'] ?? '');
-  for (const [id, records] of valuesOf) expect([id, new Set(records.map(({ value }) => value.toString('base64'))).size]).toEqual([id, 1]);
-  const ids = new Map<string, Set<string>>();
-  for (const topic of ['waybill.assets', 'waybill.entitlements', 'waybill.catalogue'] as const) {
-    for (const [index, record] of collector.records.filter((one) => one.topic === topic).entries()) {
-      const event = (await said(topic))[index] ?? expect.fail();
-      const version = `${topic}/${record.key}/${versionOf(event)}`;
-      ids.set(version, (ids.get(version) ?? new Set()).add(event.event.event_id));
-    }
-  }
-  for (const [version, of] of ids) expect([version, of.size]).toEqual([version, 1]);
-}
+const said = async (topic: TopicName, key?: string) => await collected.said(topic, key);
+const stateOf = async (...workspaces: string[]): Promise<unknown> => await collected.state(workspaces);
+const expectNoVersionReused = async (): Promise<void> => { await collected.expectNoVersionReused(); };
 
 describe('I26: a database restored to an earlier backup, while Kafka and the volumes went on', () => {
   test('mints nothing until it is compared with the topics, reuses no version, and arrives at the same state', async () => {

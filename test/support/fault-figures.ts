@@ -45,7 +45,7 @@ export const untested: readonly string[] = [
   'a power cut (everything here is the end or the freeze of a process; PostgreSQL of the tests runs without fsync)',
   'box mode, the broker over HTTP and the agent: not built yet',
   'steps of fold and relay: test/integration/consumer-faults.test.ts and relay.test.ts kill there',
-  'a base backup restored to an earlier point (I26), three brokers with one killed',
+  'three brokers with one killed',
   'volumes on network file systems; hosts other than Linux',
 ];
 

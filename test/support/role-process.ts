@@ -8,7 +8,7 @@ import { connectionsAsEnvironment } from '../../stack/connections.ts';
 import type { DeliveryWorld } from './delivery-world.ts';
 import type { StepFault, StepSettings } from './step-signal.ts';
 
-/** `waybill run --role deliveries` in a process of its own, on the services of a DeliveryWorld. */
+/** `waybill run` with a role, or some, in a process of its own, on the services of a DeliveryWorld. */
 export interface RoleProcess {
   readonly pid: number;
   /** The signal that ended it, or its exit code. */
@@ -30,6 +30,8 @@ export interface RoleOptions {
   /** The checkout to run; a copy that was broken on purpose in negative controls. */
   readonly root?: string | undefined;
   readonly variables?: Readonly<Record<string, string>> | undefined;
+  /** Default: deliveries. */
+  readonly roles?: readonly string[] | undefined;
 }
 
 const checkout = resolve(import.meta.dirname, '../..');
@@ -40,14 +42,14 @@ process.once('exit', () => {
 });
 let serial = 0;
 
-export function startRole(world: DeliveryWorld, { fault, root = checkout, variables = {} }: RoleOptions = {}): RoleProcess {
+export function startRole(world: DeliveryWorld, { fault, root = checkout, variables = {}, roles = ['deliveries'] }: RoleOptions = {}): RoleProcess {
   serial += 1;
   const trace = join(world.folder, `trace-${serial}`);
   const stack = inject('stack');
   const steps: StepSettings = { trace, fault: fault ?? null };
   const child = spawn(
     process.execPath,
-    ['--disable-warning=TimeoutNegativeWarning', '--import', join(checkout, 'test/support/step-signal.ts'), join(root, 'cli/main.ts'), 'run', '--role', 'deliveries'],
+    ['--disable-warning=TimeoutNegativeWarning', '--import', join(checkout, 'test/support/step-signal.ts'), join(root, 'cli/main.ts'), 'run', ...roles.flatMap((role) => ['--role', role])],
     {
       cwd: root,
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -1,0 +1,2 @@
+drop function claims_are_open();
+drop table catching_up;
