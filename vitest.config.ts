@@ -1,9 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Four projects: `unit` needs nothing but Node; `faults` kills, freezes and floods child processes and file systems, and
+ * Five projects: `unit` needs nothing but Node; `faults` kills, freezes and floods child processes and file systems, and
  * takes its time; `integration` shares one local stack that its global setup brings up; `faults-stack` does on such a stack
- * what takes too long for `npm test` (`npm run test:faults`).
+ * what takes too long for `npm test` (`npm run test:faults`); `large` has whole fleets (`npm run test:large`).
  */
 export default defineConfig({
   test: {
@@ -31,6 +31,17 @@ export default defineConfig({
           globalSetup: ['test/support/stack.setup.ts', 'test/support/faults.setup.ts'],
           testTimeout: 900_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'large',
+          setupFiles: ['test/support/seed.setup.ts'],
+          include: ['test/large/**/*.test.ts'],
+          globalSetup: ['test/support/stack.setup.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 400_000,
           fileParallelism: false,
         },
       },

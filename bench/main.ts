@@ -3,13 +3,14 @@ import { parseArgs } from 'node:util';
 import { asFailure } from '../process/failure.ts';
 import { benchDeliveries } from './deliveries.ts';
 import { benchEntitlements } from './entitlements.ts';
+import { benchReplay } from './replay.ts';
 import { benchFanOut } from './fan-out.ts';
 
 /**
  * `npm run bench -- <name> [--json] [--rounds N] [--events N]`: a readable table on standard output; with `--json` the last
  * line is one object {name, ratios, …}. Progress goes to standard error.
  */
-const benches = { entitlements: benchEntitlements, deliveries: benchDeliveries, 'fan-out': benchFanOut };
+const benches = { entitlements: benchEntitlements, deliveries: benchDeliveries, replay: benchReplay, 'fan-out': benchFanOut };
 
 const { values, positionals: [name = ''] } = parseArgs({
   allowPositionals: true,
