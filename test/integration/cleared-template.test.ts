@@ -162,7 +162,11 @@ describe('a baseline', () => {
     await reboot(workspace);
     expect(await lastSaid(workspace)).toMatchObject({ type: 'AssetsReady', body: { template: null, items: [], withheld: [{ item_id: 'bad-plain', code: 'RELEASE_NOT_APPROVED' }] } });
     // One that waits for it, and holds nothing of it, hears of the next release.
+    await world.record(workspace, { status: 'online' });
+    await world.settle();
     await world.publish('bad-plain', '1.0.1', plainer);
+    await world.settle();
+    expect((await lastSaid(workspace))?.type).toBe('RestartRequested');
     await reboot(workspace);
     expect(world.files(workspace)).toEqual(under('configs', plainer));
   });

@@ -153,14 +153,15 @@ const lastOutcome = (said: readonly Said[]): Said | undefined => said.findLast((
 const perEvent = new Set(['event_id', 'occurred_at', 'caused_by', 'assets_version', 'attempts']);
 const wordsOf = ({ type, body }: Said): string => JSON.stringify([type, Object.entries(body).filter(([field]) => !perEvent.has(field))]);
 
-/** Versions without gaps; nothing said twice; no restart twice for one set in one epoch (I6, I25). */
+/** Versions without gaps; nothing said twice; no restart twice for one set in one epoch, but once after each removal (I6, I25). */
 function wordFaults({ said }: Seen, row: DeliveryRow): string[] {
   const gaps = said.flatMap(({ body }, at) => (body['assets_version'] === at + 1 ? [] : [`I6: assets_version ${String(body['assets_version'])} is number ${at + 1}`]));
   const repeats = said.flatMap((event, at) => {
     const before = said[at - 1];
     return before !== undefined && wordsOf(before) === wordsOf(event) ? [`I6: ${event.type} is said again with the same words`] : [];
   });
-  const asked = said.flatMap(({ type, body }) => (type === 'RestartRequested' ? [`${String(body['epoch'])} ${String(body['set_digest'])}`] : []));
+  const followsRemoval = (at: number): boolean => said[at - 1]?.type === 'AssetsRevoked' && said[at - 1]?.body['effect'] === 'removed';
+  const asked = said.flatMap(({ type, body }, at) => (type === 'RestartRequested' && !followsRemoval(at) ? [`${String(body['epoch'])} ${String(body['set_digest'])}`] : []));
   return [
     ...gaps, ...repeats,
     ...(row.assets_version === said.length ? [] : [`I6: the delivery row has assets_version ${row.assets_version} after ${said.length} events`]),
@@ -209,6 +210,8 @@ function onlineFaults({ life, said, wanted, own, files }: Seen, row: DeliveryRow
     const isConflict = lastOutcome(said)?.body['code'] === 'CONFLICT';
     return last === 'AssetsReady' || isConflict ? [] : [`I6: holds what is wanted, and the last word is ${last}`];
   }
+  // Something took a file away in two epochs in a row: no restart helps (C9, I25).
+  if (row.present === null && last === 'AssetsRejected' && lastOutcome(said)?.body['code'] === 'MISSING_ASSETS') return [];
   const mayWait = present.filter((release) => !wanted.releases.includes(release)).every((release) => {
     const item = itemOf(release);
     return [life.record.template, ...life.record.plugins].includes(item) && !isEntitled(life, item) && life.ended.get(item) === 'non_payment';

@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, writeFileSync, existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 
+import { askForProbes } from '../../delivery/probing.ts';
 import type { WorkspaceStatus } from '../../schemas/generated/events.ts';
 import type { DeliveryWorld, Files, RecordChange } from './delivery-world.ts';
 import { mortalCalls, type Death } from './dying-worker.ts';
@@ -41,7 +42,7 @@ type Reason = (typeof reasons)[number];
 /** Something that happens to a workspace, its org, its user, the catalogue or a worker. `rests`: all that is due is done then. */
 export type Step = { readonly rests: boolean } & (
   | { readonly do: 'change'; readonly to: RecordChange }
-  | { readonly do: 'go online' }
+  | { readonly do: 'go online' | 'probe' }
   | { readonly do: 'trade'; readonly item: string; readonly reason: Reason }
   | { readonly do: 'point'; readonly item: string; readonly version: string }
   | { readonly do: 'decide'; readonly item: string; readonly version: string; readonly status: 'yanked' | 'quarantined' }
@@ -67,6 +68,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: change(record({ boot: fc.constant(true) })) },
   { weight: 4, arbitrary: change(record({ status: fc.constantFrom('paused' as const, 'hibernated' as const, 'failed' as const) })) },
   { weight: 16, arbitrary: record({ do: fc.constant('go online' as const), rests }) },
+  { weight: 6, arbitrary: record({ do: fc.constant('probe' as const), rests }) },
   { weight: 15, arbitrary: record({ do: fc.constant('trade' as const), item: fc.constantFrom('sold-agent', 'sold-plugin'), reason: fc.constantFrom(...reasons), rests }) },
   { weight: 5, arbitrary: record({ do: fc.constant('point' as const), item, version, rests }) },
   { weight: 3, arbitrary: record({ do: fc.constant('decide' as const), item, version, status: fc.constantFrom('yanked' as const, 'quarantined' as const), rests }) },
@@ -157,9 +159,12 @@ export class WorkspaceLife {
     return [...this.#touched].some((other) => other === at || other.startsWith(`${at}/`) || at.startsWith(`${other}/`));
   }
 
+  /** As the control plane's gate has it: the newest word on this boot, unless a later one has taken it back (C11). */
   async isReadySaid(): Promise<boolean> {
     const { epoch, generation } = this.record;
-    return (await this.world.said(this.workspace)).some(({ type, body }) => type === 'AssetsReady' && body['epoch'] === epoch && body['generation'] === generation);
+    const last = (await this.world.said(this.workspace))
+      .findLast(({ type, body }) => type === 'AssetsReady' || type === 'AssetsRejected' || (type === 'AssetsRevoked' && body['effect'] === 'removed'));
+    return last?.type === 'AssetsReady' && last.body['epoch'] === epoch && last.body['generation'] === generation;
   }
 
   async take(taken: Step): Promise<void> {
@@ -171,6 +176,10 @@ export class WorkspaceLife {
         await this.rest();
         // Minted only after AssetsReady of this boot (C11).
         return await this.isReadySaid() ? await this.#change({ status: 'online' }) : undefined;
+      case 'probe':
+        await this.world.database.raw(`update deliveries set probed_at = '-infinity' where workspace_id = ?`, [this.workspace]);
+        await askForProbes(this.world.database, 0);
+        return;
       case 'trade':
         return await this.#trade(taken.item, taken.reason);
       case 'point':
