@@ -3,7 +3,7 @@ import { channel } from 'node:diagnostics_channel';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 import { asDatabaseFailure, tx, type Database, type Transaction } from './database.ts';
-import { asFailure } from './failure.ts';
+import { asFailure, Failure } from './failure.ts';
 
 /**
  * Every metric but those of Node itself: name → kind, meaning, labels. The values of a label are few and known: roles, codes,
@@ -152,16 +152,26 @@ function subscribe<Name extends keyof Messages>(name: Name, hear: (message: Mess
 /** Undefined while the database is unwell. */
 async function readSamples(database: Database, sources: readonly StateSource[]): Promise<readonly StateSample[] | undefined> {
   try {
-    return await tx(database, async (trx) => {
-      await trx.raw('set transaction read only');
-      await trx.raw(`select set_config('statement_timeout', ?, true)`, [String(stateTimeoutMs)]);
-      const samples: StateSample[] = [];
-      for (const source of sources) samples.push(...await source(trx));
-      return samples;
-    });
+    const samples: StateSample[] = [];
+    for (const source of sources) samples.push(...await readSource(database, source));
+    return samples;
   } catch (error) {
     if (asFailure(asDatabaseFailure(error)).kind !== 'dependency') throw error;
     return undefined;
+  }
+}
+
+/** Nothing where the database role of this process may not look: another process shows it. */
+async function readSource(database: Database, source: StateSource): Promise<readonly StateSample[]> {
+  try {
+    return await tx(database, async (trx) => {
+      await trx.raw('set transaction read only');
+      await trx.raw(`select set_config('statement_timeout', ?, true)`, [String(stateTimeoutMs)]);
+      return await source(trx);
+    });
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'CONFIG_INVALID') return [];
+    throw error;
   }
 }
 

@@ -68,6 +68,27 @@ test('E1, C11: a restart that waits for its cap is shown', async () => {
   expect((await scrape()).get('waybill_restarts_capped_workspaces')).toBe(1);
 });
 
+test('E1: what the database role of a process may not read is left out, and the rest is shown', async () => {
+  const role = `metrics_${randomUUID().replaceAll('-', '')}`;
+  await world.database.raw(`create role ${role}`);
+  const metrics = openMetrics({
+    database: world.database,
+    sources: [async (trx) => {
+      await trx.raw(`set local role ${role}`);
+      return await deliveryGauges(trx);
+    }, outboxGauges],
+  });
+  try {
+    const text = await metrics.text();
+    expect(text).toContain('waybill_database_up 1');
+    expect(text).toContain('waybill_outbox_unsent_rows ');
+    expect(text).not.toContain('waybill_pending_workspaces');
+  } finally {
+    metrics.close();
+    await world.database.raw(`drop role ${role}`);
+  }
+});
+
 test('E1: a database that is away is told, and no state is made up', async () => {
   const away = openDatabase('postgres://nobody@127.0.0.1:1/none');
   try {
