@@ -41,7 +41,7 @@ const appends = `insert ${auditColumns}`;
 const locks = (column: string): string => `select, update (${column})`;
 
 export const tableRights: Readonly<Record<string, TableRights>> = {
-  waybill_outbox: { tenant: 'none', rights: { rollouts: 'insert', http: 'insert', deliveries: 'insert', consumers: 'insert', relay: 'select, insert, update', sweeper: 'insert', publisher: 'insert', operator: 'select' } },
+  waybill_outbox: { tenant: 'none', rights: { rollouts: 'insert', http: 'select, insert', deliveries: 'insert', consumers: 'insert', relay: 'select, insert, update', sweeper: 'insert', publisher: 'insert', operator: 'select' } },
   // How far each topic was published: what a database that was set back does not know (I26).
   waybill_outbox_ends: { tenant: 'none', rights: { relay: 'select, insert, update', operator: 'select' } },
   // Asked by everything that mints a version. Where it is closed the relay learns from the topics: hence its many rights.
@@ -54,7 +54,7 @@ export const tableRights: Readonly<Record<string, TableRights>> = {
   run_items: { tenant: 'org', rights: { runner: 'select, insert, update', operator: 'select' } },
   baseline_items: { tenant: 'none', rights: { runner: 'select', deliveries: 'select', sweeper: 'select', publisher: 'select, insert', operator: 'select' } },
   waybill_schema_ids: { tenant: 'none', rights: { consumers: 'select, insert', relay: 'select, insert' } },
-  consumer_offsets: { tenant: 'none', rights: { deliveries: 'select', consumers: 'select, insert, update', operator: 'select' } },
+  consumer_offsets: { tenant: 'none', rights: { http: 'select', deliveries: 'select', consumers: 'select, insert, update', operator: 'select' } },
   dead_letters: { tenant: 'none', rights: { http: 'select', consumers: 'select, insert, update', operator: 'select' } },
   audit: {
     tenant: 'org',
@@ -75,14 +75,14 @@ export const tableRights: Readonly<Record<string, TableRights>> = {
   baselines: { tenant: 'none', rights: { runner: 'select', deliveries: 'select', sweeper: 'select', publisher: 'select, insert', operator: 'select' } },
   // The door reads of which tenant a workspace is before it has one.
   workspace_records: { tenant: 'org', everyTenantFor: ['http'], rights: { runner: 'select', rollouts: 'select', http: 'select', deliveries: locks('event_id'), consumers: 'select, insert, update', sweeper: locks('event_id'), operator: 'select' } },
-  workspace_items: { tenant: 'org', rights: { runner: 'select', relay: 'select, insert, delete', rollouts: 'select', deliveries: 'select, insert, delete', consumers: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
+  workspace_items: { tenant: 'org', rights: { http: 'select', runner: 'select', relay: 'select, insert, delete', rollouts: 'select', deliveries: 'select, insert, delete', consumers: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
   pending: {
     // A claim takes what is due, whosever it is; what the claim is for is read in a transaction of its tenant.
     tenant: 'org', everyTenantFor: ['deliveries'],
     rights: { runner: 'select, insert, update', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, insert, update, delete', consumers: 'select, insert, update', sweeper: 'select, insert, update', operator: 'select' },
   },
   // A page of wakes belongs to an item; it says of which org only where the cause was a line.
-  fanouts: { tenant: 'none', rights: { relay: 'insert', rollouts: 'select, insert', deliveries: 'select, update', consumers: 'insert', sweeper: 'insert', publisher: 'insert', operator: 'select' } },
+  fanouts: { tenant: 'none', rights: { http: 'select', relay: 'insert', rollouts: 'select, insert', deliveries: 'select, update', consumers: 'insert', sweeper: 'insert', publisher: 'insert', operator: 'select' } },
   deliveries: { tenant: 'org', rights: { runner: 'select', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, update', consumers: 'select, insert, update', sweeper: 'select, update', operator: 'select' } },
   attempts: { tenant: 'org', rights: { rollouts: 'select', http: 'select', deliveries: 'select, insert, update', sweeper: 'select', operator: 'select' } },
   receipts: { tenant: 'workspace', rights: { relay: 'select, insert, update, delete', http: 'select', deliveries: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },

@@ -85,6 +85,16 @@ export async function tenantTx<T>(database: Database, tenant: string, work: (trx
   });
 }
 
+/** As `tenantTx`, for several reads of one moment; it cannot write. */
+export async function tenantSnapshot<T>(database: Database, tenant: string, read: (trx: Transaction) => Promise<T>): Promise<T> {
+  return await tx(database, async (trx) => {
+    // Before any query, or PostgreSQL refuses it.
+    await trx.raw('set transaction isolation level repeatable read, read only');
+    await trx.raw(`select set_config('waybill.tenant', ?, true)`, [tenant]);
+    return await read(trx);
+  });
+}
+
 /** What the driver threw, told apart: the server or the way to it (dependency), or our statement (as it was). */
 export function asDatabaseFailure(error: unknown): unknown {
   if (error instanceof Failure || !(error instanceof Error)) return error;

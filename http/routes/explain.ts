@@ -1,9 +1,10 @@
 import Type from 'typebox';
 
 import { explain, type Explanation } from '../../explain/explain.ts';
-import { tx } from '../../process/database.ts';
+import { everyTenant, tenantSnapshot } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import { checkInput } from '../../producers/check-input.ts';
+import { tenantOf } from '../identity.ts';
 import { nullable } from '../page.ts';
 import { defineRoute } from '../route.ts';
 
@@ -30,15 +31,11 @@ export const explainRoute = defineRoute({
     facts: Type.Unknown({ description: 'What the answer was read from; for people, and without a promise about its form' }),
   }),
   codes: ['NOT_FOUND'],
-  handle: async ({ params, query }, { database, controlPlane, billing }) => {
+  handle: async ({ params, query, caller }, { database, controlPlane, billing }) => {
     const at = query.at === undefined ? undefined : parseMoment(query.at);
-    const told = await tx(database, async (trx) => {
-      // One snapshot for all that is told.
-      await trx.raw('set transaction isolation level repeatable read, read only');
-      return await explainChecked(async () => await explain(trx, params.subject, {
-        at, decisionsMax, producers: [{ owner: 'control-plane', database: controlPlane }, { owner: 'billing', database: billing }],
-      }));
-    });
+    const told = await tenantSnapshot(database, tenantOf(caller) ?? everyTenant, async (trx) => await explainChecked(async () => await explain(trx, params.subject, {
+      at, decisionsMax, producers: [{ owner: 'control-plane', database: controlPlane }, { owner: 'billing', database: billing }],
+    })));
     return { body: answerOf(told) };
   },
 });

@@ -2,13 +2,14 @@ import Type from 'typebox';
 
 import { reasonOf } from '../../explain/reason.ts';
 import { loadWorkspaceFacts, type AnnouncementFacts, type SetFacts } from '../../explain/workspace-facts.ts';
+import { everyTenant, tenantSnapshot } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import { checkInput } from '../../producers/check-input.ts';
 import { parseWorkspaceId } from '../../schemas/ids.ts';
+import { tenantOf } from '../identity.ts';
 import { nullable } from '../page.ts';
 import { recordParams } from '../record-change.ts';
 import { defineRoute } from '../route.ts';
-import { inSnapshot } from '../snapshot.ts';
 
 const set = nullable(Type.Object({ set_digest: Type.String(), items: Type.Array(Type.Object({ item_id: Type.String(), version: Type.String() })) }));
 
@@ -28,9 +29,9 @@ export const readinessRoute = defineRoute({
     last_said: nullable(Type.Object({ type: Type.String(), at: Type.String({ description: 'RFC 3339' }), age_ms: Type.Integer() })),
   }),
   codes: ['NOT_FOUND'],
-  handle: async ({ params }, { database }) => {
+  handle: async ({ params, caller }, { database }) => {
     const id = checkInput(() => parseWorkspaceId(params.workspaceId));
-    const facts = await inSnapshot(database, async (trx) => await loadWorkspaceFacts(trx, id));
+    const facts = await tenantSnapshot(database, tenantOf(caller) ?? everyTenant, async (trx) => await loadWorkspaceFacts(trx, id));
     const { record, delivery, wanted, announcements, at } = facts;
     if (record === undefined) throw new Failure('input', 'NOT_FOUND', 'There is nothing here');
     const { state, code, text, cure } = reasonOf(facts);

@@ -4,8 +4,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import type { Callers, Role } from '../../http/identity.ts';
 import type { Route } from '../../http/route.ts';
 import { routes } from '../../http/routes.ts';
+import { applyDatabaseRoles } from '../../migrations/database-roles.ts';
+import { openDatabase } from '../../process/database.ts';
 import { HttpWorld, issuers, type Asked, type Box, type Told } from '../support/http-world.ts';
 import { readOutbox } from '../support/producer-databases.ts';
+import { openRoleLogins } from '../support/role-logins.ts';
 import { claimsOfWorkspace, issue, prove, seconds } from '../support/tokens.ts';
 
 /** Every route with every identity that is not one of its own, for every id: made from the table of routes, so a new one is in it. */
@@ -127,4 +130,32 @@ describe('a process whose clock is an hour off grants nothing more, and nothing 
     expect((await world.send('/v1/events/purchases', body, { at: skewed })).status, 'a webhook that is fresh by this process alone').toBe(401);
     expect((await world.send('/v1/events/purchases', body)).status).toBe(202);
   });
+});
+
+test('the door does its work under a login of its own database role, and shows an operator all tenants and a workspace itself', async () => {
+  await applyDatabaseRoles(world.pipeline);
+  const logins = openRoleLogins(world.pipeline, world.databaseUrl);
+  const database = openDatabase(await logins.urlOf('http'), { schema: 'waybill' });
+  await world.pipeline('deliveries').insert({ workspace_id: victim.workspaceId, org_id: victim.orgId });
+  const line = { org_id: victim.orgId, item_id: 'seo-agent', purchase_id: 'p-1', entitlement_version: 1, revoked: false, digest: 'd', source: 'grant', policy: 'stable' };
+  await world.pipeline('entitlement_lines').insert({ ...line, valid_from: new Date(0), event_id: randomUUID() });
+  const door = await HttpWorld.beside(world, { pipeline: database });
+  try {
+    const readiness = { method: 'GET', path: `/v1/workspaces/${victim.workspaceId}/readiness` };
+    expect((await door.askAsBox(victim, readiness)).body).toMatchObject({ workspace_id: victim.workspaceId });
+    expect((await door.askAsBox(foreign, readiness)).status).toBe(404);
+    expect((await door.askAs('service', ['read'], readiness)).body).toMatchObject({ workspace_id: victim.workspaceId });
+    for (const subject of [victim.workspaceId, `${victim.orgId}%2Fseo-agent`]) {
+      expect((await door.askAs('operator', ['read'], { method: 'GET', path: `/v1/explain/${subject}` })).status).toBe(200);
+    }
+    expect((await door.askAs('operator', ['read'], { method: 'GET', path: `/v1/explain/${randomUUID()}` })).status).toBe(404);
+    for (const list of ['entitlements', 'deliveries', 'audit', 'dead-letters']) {
+      expect((await door.askAs('operator', ['read', 'security'], { method: 'GET', path: `/v1/${list}` })).status, list).toBe(200);
+    }
+    expect((await door.askAs('operator', ['read'], { method: 'GET', path: '/v1/deliveries' })).text).toContain(victim.workspaceId);
+  } finally {
+    await door.close();
+    await database.destroy();
+    await logins.drop();
+  }
 });

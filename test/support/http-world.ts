@@ -49,16 +49,18 @@ export class HttpWorld {
   /** A secret of the webhooks. */
   readonly webhookSecret: string;
   readonly catalogue: CatalogueLookup;
+  readonly databaseUrl: string;
   readonly #app: FastifyInstance;
   readonly #close: () => Promise<void>;
 
-  private constructor(parts: { pipeline: Database; producers: Database; url: string; keys: HttpWorld['keys']; webhookSecret: string; catalogue: CatalogueLookup; app: FastifyInstance; close: () => Promise<void> }) {
+  private constructor(parts: { pipeline: Database; producers: Database; url: string; keys: HttpWorld['keys']; webhookSecret: string; catalogue: CatalogueLookup; databaseUrl: string; app: FastifyInstance; close: () => Promise<void> }) {
     this.pipeline = parts.pipeline;
     this.producers = parts.producers;
     this.url = parts.url;
     this.keys = parts.keys;
     this.webhookSecret = parts.webhookSecret;
     this.catalogue = parts.catalogue;
+    this.databaseUrl = parts.databaseUrl;
     this.#app = parts.app;
     this.#close = parts.close;
   }
@@ -69,19 +71,20 @@ export class HttpWorld {
     const { database: pipeline, catalogue } = await openCatalogue(isolated.databaseUrl, 'waybill');
     const keys = { workspace: await makeKey('workspace-1'), operator: await makeKey('operator-1', 'ES256'), service: await makeKey('service-1') };
     const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`;
-    return await HttpWorld.#serve({ pipeline, producers, keys, webhookSecret, catalogue }, limits, async () => {
+    return await HttpWorld.#serve({ pipeline, producers, keys, webhookSecret, catalogue, databaseUrl: isolated.databaseUrl }, limits, async () => {
       await Promise.all([pipeline.destroy(), producers.destroy()]);
       await isolated.drop();
     });
   }
 
   /** Another process of the same door, as far as a test can tell: its own server, its own keys in memory, the same databases. */
-  static async beside(world: HttpWorld): Promise<HttpWorld> {
-    return await HttpWorld.#serve(world, { addressPerMinute: 100_000, workspacePerMinute: 100_000 }, async () => { await Promise.resolve(); }, world.url);
+  static async beside(world: HttpWorld, { pipeline = world.pipeline, origin }: { pipeline?: Database; origin?: string } = { origin: world.url }): Promise<HttpWorld> {
+    const { producers, keys, webhookSecret, catalogue, databaseUrl } = world;
+    return await HttpWorld.#serve({ pipeline, producers, keys, webhookSecret, catalogue, databaseUrl }, { addressPerMinute: 100_000, workspacePerMinute: 100_000 }, async () => { await Promise.resolve(); }, ...(origin === undefined ? [] : [origin]));
   }
 
   static async #serve(
-    { pipeline, producers, keys, webhookSecret, catalogue }: Pick<HttpWorld, 'pipeline' | 'producers' | 'keys' | 'webhookSecret' | 'catalogue'>, limits: HttpLimits, close: () => Promise<void>, origin?: string,
+    { pipeline, producers, keys, webhookSecret, catalogue, databaseUrl }: Pick<HttpWorld, 'pipeline' | 'producers' | 'keys' | 'webhookSecret' | 'catalogue' | 'databaseUrl'>, limits: HttpLimits, close: () => Promise<void>, origin?: string,
   ): Promise<HttpWorld> {
     let url = '';
     const issuerOf = (kind: keyof typeof issuers) => ({ name: issuers[kind], keys: new IssuerKeys({ load: async () => await Promise.resolve(keySetOf(keys[kind])) }) });
@@ -96,7 +99,7 @@ export class HttpWorld {
       webhooks: createWebhookVerifier(pipeline, [webhookSecret]),
     });
     url = await app.listen({ host: '127.0.0.1', port: 0 });
-    return new HttpWorld({ pipeline, producers, url, keys, webhookSecret, catalogue, app, close });
+    return new HttpWorld({ pipeline, producers, url, keys, webhookSecret, catalogue, databaseUrl, app, close });
   }
 
   async close(): Promise<void> {
