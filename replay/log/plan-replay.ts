@@ -51,7 +51,7 @@ export interface ReplayPlan {
 
 const samplesMax = 20;
 /** Events a second, unless told otherwise: live traffic is waited for whatever the rate. */
-const defaultRate = 20_000;
+const defaultRate = 5_000;
 /** Keys that a plan holds in memory; where more would change, a rebuild is the tool. */
 const changedKeysMax = 1_000_000;
 
