@@ -13,6 +13,7 @@ import { createWebhookVerifier } from './http/webhook.ts';
 import type { Database } from './process/database.ts';
 import { Failure } from './process/failure.ts';
 import type { Logger } from './process/log.ts';
+import { wireBox } from './wire-box.ts';
 import { wireMetrics } from './wire-metrics.ts';
 import { hostOf } from './wire-sources.ts';
 import { wireCatalogueLookup, wireDatabase, type Needs, type Wired } from './wire.ts';
@@ -25,7 +26,7 @@ export function wireHttp(config: Needs<'http'>, log: Logger, onListening?: (url:
   const billing = resources.use(wireDatabase({ databaseUrl: config.billingDatabaseUrl, databaseSchema: config.billingDatabaseSchema }, 'http'));
   const issuers = wireIssuers(config, resources);
   const deps: HttpDeps = {
-    database: own, controlPlane, billing, catalogue: wireCatalogueLookup(own), metrics: resources.use(wireMetrics(config)),
+    database: own, controlPlane, billing, catalogue: wireCatalogueLookup(own), box: wireBox(config, own, resources), metrics: resources.use(wireMetrics(config)),
     checks: {
       database: async () => { await ask(own); },
       'control plane database': async () => { await ask(controlPlane); },

@@ -1,19 +1,15 @@
-import { join } from 'node:path';
-
 import { createGitRepository } from './adapters/git/git-repository.ts';
 import { guardedAgents } from './adapters/guarded-fetch/guarded-agents.ts';
-import { createGuardedFetch } from './adapters/guarded-fetch/guarded-fetch.ts';
 import { createHostResolver } from './adapters/guarded-fetch/resolve-host.ts';
 import { createKafka } from './adapters/kafka/client.ts';
 import { createLogReader } from './adapters/kafka/log-reader.ts';
 import { createRegistry } from './adapters/kafka/registry.ts';
 import { applyTopics, type AppliedTopic } from './adapters/kafka/topics.ts';
-import { createSealer, createUnsealer } from './adapters/kms/envelope.ts';
+import { createSealer } from './adapters/kms/envelope.ts';
 import { openKms } from './adapters/kms/kms-client.ts';
 import { createManifestSigner } from './adapters/kms/manifest-signer.ts';
 import { createSellerKeys } from './adapters/kms/seller-keys.ts';
 import { createArtifactStore } from './adapters/s3/artifact-store.ts';
-import { createVolumeWork } from './adapters/volume/create-volume-work.ts';
 import { findItem } from './catalogue/lookup.ts';
 import type { PublishDeps } from './catalogue/publish/publish.ts';
 import type { SellerKeys } from './catalogue/publish/seller.ts';
@@ -24,10 +20,7 @@ import { batchChannel, type ConsumerDefinition } from './consumers/settle.ts';
 import { workspacesConsumer } from './consumers/workspaces.ts';
 import { runRollouts } from './delivery/advance-rollouts.ts';
 import { runSweep } from './delivery/sweep.ts';
-import { CiphertextCache } from './delivery/sources/ciphertext-cache.ts';
-import { runWorker } from './delivery/worker.ts';
 import { runExpiry } from './entitlements/expiry.ts';
-import { ByteBudget } from './process/byte-budget.ts';
 import type { Config, SettingName } from './process/config.ts';
 import { openDatabase, type Database } from './process/database.ts';
 import { Failure } from './process/failure.ts';
@@ -42,7 +35,7 @@ import { createCodec, type Codec } from './schemas/codec.ts';
 import { createKnownSchemas } from './schemas/known-schemas.ts';
 import { registerSchemas, type RegisteredSchema } from './schemas/register-schemas.ts';
 import type { TopicName } from './schemas/topics.ts';
-import { fetchListsOf, gitOf, gitSettings, limitSettings, limitsOf } from './wire-sources.ts';
+import { gitSettings, limitSettings, limitsOf } from './wire-sources.ts';
 
 /**
  * The composition root: the only place that knows what implements a port. Each `wire…` function opens what one role or
@@ -54,6 +47,9 @@ const kafka = ['kafkaBrokers', 'topicPrefix'] as const satisfies readonly Settin
 const registry = ['registryUrl', 'registryTimeoutMs'] as const satisfies readonly SettingName[];
 const store = ['fetchHosts', 's3Endpoint', 's3Region', 's3Bucket', 's3AccessKeyId', 's3SecretAccessKey'] as const satisfies readonly SettingName[];
 const kms = ['fetchHosts', 'kmsEndpoint', 'kmsRegion', 'kmsAccessKeyId', 'kmsSecretAccessKey'] as const satisfies readonly SettingName[];
+/** Signs fetches, opens data keys: roles of their own where their credentials are set (operations/iam). */
+const signer = ['fetchHosts', 's3Endpoint', 's3Region', 's3Bucket', 's3SignerAccessKeyId', 's3SignerSecretAccessKey'] as const satisfies readonly SettingName[];
+const unwrapper = ['fetchHosts', 'kmsEndpoint', 'kmsRegion', 'kmsUnwrapperAccessKeyId', 'kmsUnwrapperSecretAccessKey'] as const satisfies readonly SettingName[];
 
 /** What each role and command asks for; `readConfig` takes it. */
 export const settingsOf = {
@@ -71,11 +67,12 @@ export const settingsOf = {
   chainer: [...database, ...store],
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
   sources: [...database, ...limitSettings, ...gitSettings, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs'],
-  deliveries: [...database, ...store, ...kms, ...limitSettings, ...gitSettings, 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
+  deliveries: [...database, ...signer, ...unwrapper, ...limitSettings, ...gitSettings, 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
   http: [
     ...database, 'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
     'httpAddress', 'httpPort', 'httpUrl', 'httpProxies', 'addressPerMinute', 'workspacePerMinute', 'fetchHosts',
     'audience', 'workspaceIssuer', 'workspaceKeys', 'operatorIssuer', 'operatorKeys', 'serviceIssuer', 'serviceKeys', 'webhookSecrets',
+    ...signer, ...unwrapper, 'leaseKeyPath', 'thirdPartySellers', 'settleWindowMs',
   ],
 } as const satisfies Record<string, readonly SettingName[]>;
 
@@ -122,7 +119,7 @@ const announcing: ReadonlySet<StepName> = new Set(['staged:committed', 'finish:c
  * Runs a role that polls, nudged when a consumer of the same process has settled a batch, or an attempt has passed one of
  * `steps`: sooner than its next look. Between processes the polls alone are left, so nothing depends on it.
  */
-async function whileNudged(steps: ReadonlySet<StepName>, run: (nudge: Nudge) => Promise<void>): Promise<void> {
+export async function whileNudged(steps: ReadonlySet<StepName>, run: (nudge: Nudge) => Promise<void>): Promise<void> {
   const nudge = createNudge();
   const onBatch = (): void => { nudge.nudge(); };
   const onStep = (step: unknown): void => { if (steps.has((step as PassedStep).name)) nudge.nudge(); }; // its only publisher sends these
@@ -176,40 +173,6 @@ export function wireSweep(config: Needs<'sweep'>, log: Logger): Wired {
   };
 }
 
-/** Volumes worked on at once; more threads than this only fight for the disk. */
-const volumeThreadsMax = 4;
-
-export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired {
-  const resources = new AsyncDisposableStack();
-  const own = resources.use(wireDatabase(config, 'deliveries', config.deliveriesAtOnce + 2));
-  const signer = resources.adopt(createArtifactStore(storeOf(config)), (opened) => { opened.close(); });
-  const client = resources.adopt(openKms(kmsOf(config)), (opened) => { opened.destroy(); });
-  const fetcher = resources.adopt(
-    createGuardedFetch({ ...fetchListsOf(config), timeoutMs: config.fetchTimeoutMs, idleMs: config.fetchIdleMs }),
-    async (opened) => { await opened.close(); },
-  );
-  const volumes = resources.adopt(
-    createVolumeWork({ threads: Math.min(config.deliveriesAtOnce, volumeThreadsMax), entryBytesMax: config.entryBytesMax }),
-    async (opened) => { await opened.close(); },
-  );
-  return {
-    name: 'deliveries',
-    run: async (signal) => {
-      const deps = {
-        database: own, signer, fetcher, volumes, unsealer: createUnsealer(client), limits: limitsOf(config),
-        volumeOf: (workspaceId: string) => join(config.volumesRoot, workspaceId),
-        budget: new ByteBudget(config.inFlightBytesMax),
-        ciphertexts: new CiphertextCache(config.ciphertextCacheBytesMax),
-        git: gitOf(config),
-        options: { thirdPartySellers: config.thirdPartySellers === 'on', settleWindowMs: config.settleWindowMs },
-      };
-      const { deliveriesAtOnce: atOnce, leaseMs } = config;
-      await whileNudged(new Set(), async (nudge) => { await runWorker(deps, { atOnce, leaseMs, signal, log, nudge }); });
-    },
-    [Symbol.asyncDispose]: async () => { await resources.disposeAsync(); },
-  };
-}
-
 export const storeOf = (config: Config<(typeof store)[number]>) => ({
   endpoint: config.s3Endpoint, region: config.s3Region, bucket: config.s3Bucket, accessKeyId: config.s3AccessKeyId, secretAccessKey: config.s3SecretAccessKey,
   agents: guardedAgents(config.s3Endpoint, config.fetchHosts),
@@ -217,6 +180,16 @@ export const storeOf = (config: Config<(typeof store)[number]>) => ({
 
 const kmsOf = (config: Config<(typeof kms)[number]>) => ({
   endpoint: config.kmsEndpoint, region: config.kmsRegion, accessKeyId: config.kmsAccessKeyId, secretAccessKey: config.kmsSecretAccessKey,
+  agents: guardedAgents(config.kmsEndpoint, config.fetchHosts),
+});
+
+export const signerOf = (config: Config<(typeof signer)[number]>) => ({
+  endpoint: config.s3Endpoint, region: config.s3Region, bucket: config.s3Bucket, accessKeyId: config.s3SignerAccessKeyId, secretAccessKey: config.s3SignerSecretAccessKey,
+  agents: guardedAgents(config.s3Endpoint, config.fetchHosts),
+});
+
+export const unwrapperOf = (config: Config<(typeof unwrapper)[number]>) => ({
+  endpoint: config.kmsEndpoint, region: config.kmsRegion, accessKeyId: config.kmsUnwrapperAccessKeyId, secretAccessKey: config.kmsUnwrapperSecretAccessKey,
   agents: guardedAgents(config.kmsEndpoint, config.fetchHosts),
 });
 

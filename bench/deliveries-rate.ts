@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 
 import { silentLogger } from '../process/log.ts';
-import { wireDeliveries } from '../wire.ts';
+import { wireDeliveries } from '../wire-deliveries.ts';
 import type { DeliveriesWorld } from './deliveries-world.ts';
 
 /** What one load of workspaces took. */

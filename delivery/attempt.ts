@@ -4,18 +4,18 @@ import { tenantTx } from '../process/database.ts';
 import { asFailure, Failure } from '../process/failure.ts';
 import { deferClaim, settleClaim, type Claim } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
+import { applyScope, asideRecordOf, type ApplyScope } from './apply-scope.ts';
 import { buildLacking, type BuildDeps } from './build-release.ts';
 import type { Decision } from './decide.ts';
-import { closeAttempt, closeAttempts, digestsByPath, raiseAttemptNumbers, readAsides, readReceipts, writeDelivery, writeWaiting, type Receipts } from './delivery-rows.ts';
+import { closeAttempt, closeAttempts, raiseAttemptNumbers, readAsides, readReceipts, writeDelivery, writeWaiting, type Receipts } from './delivery-rows.ts';
 import { finish, finishParked, recordDrift } from './finish.ts';
-import { nameOf, releasesBeside } from './forbidden.ts';
+import { releasesBeside } from './forbidden.ts';
 import { permit } from './permit.ts';
 import { finishRemoval, finishWithoutVolume } from './removal.ts';
 import { filesOf, type DeliveryPlan } from './resolve-template-assets.ts';
 import { recordStaged } from './staged.ts';
 import { startAttempt, type StartOptions } from './start.ts';
-import { planApply } from './volume/plan-apply.ts';
-import type { Applied, AsideRecord, DigestsByPath, Inspection, Survey, WantedFile } from './volume/volume-work.ts';
+import type { Applied, AsideRecord, Inspection, Survey, WantedFile } from './volume/volume-work.ts';
 import type { Step } from './while-planned.ts';
 
 export interface DeliveryDeps extends BuildDeps {
@@ -96,7 +96,7 @@ class Attempt {
         await this.#boot(plan.decision, adopted);
         return;
       case 'remove':
-        await this.#remove(plan.decision);
+        await this.#remove();
         return;
       case 'ask':
         throw new Failure('fault', 'FAULT', 'a restart is asked for in the transaction of start');
@@ -148,7 +148,7 @@ class Attempt {
 
   async #stage(adopted: ReadonlySet<string>): Promise<void> {
     const { database, options } = this.#deps;
-    const built = await buildLacking(this.#deps, this.#plan, this.#volume, await this.#survey(this.#wanted, this.#receiptDigests(), []), adopted);
+    const built = await buildLacking(this.#deps, this.#plan, this.#volume, await this.#survey(applyScope(this.#plan, this.#receipts)), adopted);
     const step = built === 'done' ? await recordStaged(database, this.#plan, options.settleWindowMs, options) : built;
     // A staged tree stays where it is, for the boot to come.
     if (step !== 'done') await this.#settle(step);
@@ -157,12 +157,10 @@ class Attempt {
   async #boot(decision: Extract<Decision, { act: 'boot' }>, adopted: ReadonlySet<string>): Promise<void> {
     const { database, options } = this.#deps;
     const plan = this.#plan;
-    const names = new Set(decision.denied.map(nameOf));
-    const denied = this.#receipts.files.filter((receipt) => names.has(nameOf(receipt))).map((receipt) => receipt.path);
-    const receipts = this.#receiptDigests();
-    const survey = await this.#survey(this.#wanted, receipts, denied);
+    const scope = applyScope(plan, this.#receipts);
+    const survey = await this.#survey(scope);
     const built = await buildLacking(this.#deps, plan, this.#volume, survey, adopted);
-    const applied = built === 'done' ? await this.#permitAndApply(this.#wanted, receipts, survey, denied) : built;
+    const applied = built === 'done' ? await this.#permitAndApply(scope, survey) : built;
     if (typeof applied === 'string') {
       await this.#settle(applied);
       return;
@@ -179,23 +177,19 @@ class Attempt {
         { cure: 'Look who changes the file; delivery is retried by itself.' });
     }
     this.#isConflict = decision.outcome.kind === 'ready' && filesOf(plan).some((file) => file.identity && kept.includes(file.path));
-    await this.#settle(await finish(database, plan, { kept, edited: kept.filter((path) => receipts.has(path)), directories: applied.directories, attempts: this.#tries }, options));
+    await this.#settle(await finish(database, plan, { kept, edited: kept.filter((path) => scope.receipts.has(path)), directories: applied.directories, attempts: this.#tries }, options));
   }
 
   /** Only the releases that have to go are touched. */
-  async #remove(decision: Extract<Decision, { act: 'remove' }>): Promise<void> {
+  async #remove(): Promise<void> {
     const { database, options } = this.#deps;
-    const names = new Set(decision.releases.map(nameOf));
-    const paths = [...new Set(this.#receipts.files.filter((receipt) => names.has(nameOf(receipt))).map((receipt) => receipt.path))];
-    const receipts = new Map([...this.#receiptDigests()].filter(([path]) => paths.includes(path)));
-    const denied = decision.lapses.length > 0 ? paths : [];
-    const survey = await this.#survey([], receipts, denied);
-    const applied = await this.#permitAndApply([], receipts, survey, denied);
+    const scope = applyScope(this.#plan, this.#receipts);
+    const applied = await this.#permitAndApply(scope, await this.#survey(scope));
     if (typeof applied === 'string') {
       await this.#settle(applied);
       return;
     }
-    await this.#settle(await finishRemoval(database, this.#plan, { paths, directories: applied.directories, kept: applied.kept.length }, options));
+    await this.#settle(await finishRemoval(database, this.#plan, { paths: scope.removal, directories: applied.directories, kept: applied.kept.length }, options));
   }
 
   /** Nothing on the volume is changed: what is not ours any more is the user's; what is missing is drift (C9). */
@@ -213,26 +207,19 @@ class Attempt {
     await this.#settle(await finish(database, this.#plan, { kept, edited: kept, directories: this.#receipts.directories, attempts: this.#tries }, options));
   }
 
-  async #permitAndApply(
-    wanted: readonly WantedFile[], receipts: DigestsByPath, survey: Survey, denied: readonly string[],
-  ): Promise<Applied | Exclude<Step, 'done'>> {
+  async #permitAndApply(scope: ApplyScope, survey: Survey): Promise<Applied | Exclude<Step, 'done'>> {
     const { database, options, volumes } = this.#deps;
     const { attempt } = this.#plan;
-    const { directories } = this.#receipts;
-    const record = planApply({ attempt, wanted, receipts, known: this.#plan.known, survey, directories, denied });
+    const record = asideRecordOf(this.#plan, scope, survey, this.#receipts.directories);
     const permitted = await permit(database, this.#plan, record, options);
     if (permitted !== 'done') return permitted;
     this.#record = record;
     passStep('apply', attempt);
-    const applied = await volumes.apply({ volume: this.#volume, attempt, record, wanted });
+    const applied = await volumes.apply({ volume: this.#volume, attempt, record, wanted: scope.wanted });
     return applied.kind === 'superseded' ? 'superseded' : applied;
   }
 
-  #receiptDigests(): DigestsByPath {
-    return digestsByPath(this.#receipts.files);
-  }
-
-  async #survey(wanted: readonly WantedFile[], receipts: DigestsByPath, denied: readonly string[]): Promise<Survey> {
+  async #survey({ wanted, receipts, denied }: ApplyScope): Promise<Survey> {
     const { directories } = this.#receipts;
     passStep('survey', this.#plan.attempt);
     return await this.#deps.volumes.survey({ volume: this.#volume, wanted, receipts, known: this.#plan.known, directories, denied });

@@ -3,7 +3,7 @@ import type { ReleaseLimits } from '../catalogue/limits.ts';
 import type { ByteBudget } from '../process/byte-budget.ts';
 import type { Database } from '../process/database.ts';
 import { passStep } from '../process/steps.ts';
-import { grantFetch, type Grant } from './grant.ts';
+import { grantReleases, recordingDecrypt, signGrant, type GrantedRelease } from './grant.ts';
 import type { DeliveryPlan, PlannedFile, PlannedRelease, ResolveOptions } from './resolve-template-assets.ts';
 import type { CiphertextCache } from './sources/ciphertext-cache.ts';
 import { fetchSealed, type ArtifactFetcher } from './sources/brokered.ts';
@@ -52,10 +52,12 @@ export async function buildLacking(
 async function buildRelease(
   deps: BuildDeps, plan: DeliveryPlan, volume: string, release: PlannedRelease, files: readonly PlannedFile[],
 ): Promise<Step> {
-  const grant = await grantFetch(deps, plan, release, deps.options);
-  if (typeof grant === 'string') return grant;
+  const granted = await grantReleases(deps.database, plan, [release], deps.options);
+  if (typeof granted === 'string') return granted;
+  const [grant] = granted;
+  if (grant === undefined) throw new Error('a grant of one release has one');
   passStep('fetch', release.itemId);
-  const unpacked = await fetchRelease(deps, release, grant);
+  const unpacked = await fetchRelease(deps, plan, release, grant);
   const byArchivePath = new Map(files.map((file) => [file.archivePath, file]));
   const staged = unpacked.flatMap(({ path, bytes }) => {
     const file = byArchivePath.get(path);
@@ -67,10 +69,10 @@ async function buildRelease(
 }
 
 /** Every file of the release as it was signed, from where the catalogue says it comes: verified to the end before any is handed on (B5, C2). */
-async function fetchRelease(deps: BuildDeps, release: PlannedRelease, grant: Grant): Promise<readonly UnpackedFile[]> {
+async function fetchRelease(deps: BuildDeps, plan: DeliveryPlan, release: PlannedRelease, grant: GrantedRelease): Promise<readonly UnpackedFile[]> {
   if (release.source !== 'brokered') return await fetchPinned(release, release.source, { ...deps.git, fetcher: deps.fetcher, limits: deps.limits });
-  const sealed = await deps.ciphertexts.get(release.ciphertextSha256, async () => await fetchSealed(deps.fetcher, await grant.sign()));
+  const sealed = await deps.ciphertexts.get(release.ciphertextSha256, async () => await fetchSealed(deps.fetcher, await signGrant(deps.signer, grant)));
   passStep('unseal', release.itemId);
-  const { archive } = await unsealRelease(deps.unsealer, release, sealed, deps.limits);
+  const { archive } = await recordingDecrypt(deps.database, plan, grant, async () => await unsealRelease(deps.unsealer, release, sealed, deps.limits));
   return [...readArchive(archive, release.signed.files)];
 }

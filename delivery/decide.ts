@@ -78,7 +78,7 @@ export type Decision =
       readonly lapses: readonly Lapse[];
       readonly discards: boolean;
     }
-  | { readonly act: 'boot'; readonly outcome: Outcome; readonly lapses: readonly Lapse[]; readonly denied: readonly ReleaseRef[] }
+  | { readonly act: 'boot'; readonly outcome: Outcome; readonly lapses: readonly Lapse[]; readonly denied: readonly Lapse[] }
   | { readonly act: 'confirm'; readonly outcome: Outcome; readonly probes: 'all' | 'identity' }
   | { readonly act: 'stage' | 'ask'; readonly reason: 'changed' | 'revoked'; readonly lapses: readonly Lapse[] }
   | {
@@ -106,8 +106,8 @@ export function decideDelivery(
     lapses: told.lapses ?? [],
     discards: delivery.residue || (delivery.staged !== null && (workspace.status === 'removed' || delivery.staged.setDigest !== wanted.setDigest)),
   });
-  // Boxes fetch for themselves through the broker.
-  if (workspace.deliveryMode !== 'volume' && forbidden.length === 0 && workspace.status !== 'removed') return parked();
+  // Of a mode that this version does not know, nobody can tell who delivers.
+  if (workspace.deliveryMode === 'unknown') return parked();
   const isBoot = workspace.status === 'provisioning' && !isReadySaid(workspace, delivery);
   if (forbidden.length > 0 && !isBoot) {
     return { act: 'remove', releases: forbidden, lapses: forbidden, asksForRestart: workspace.status === 'online' };

@@ -1,6 +1,12 @@
+import { randomUUID } from 'node:crypto';
+
+import { readEntitlements } from '../entitlements/read-entitlements.ts';
 import { readClock } from '../entitlements/sql.ts';
-import { appendAudit } from '../process/audit.ts';
-import type { Database } from '../process/database.ts';
+import { appendAudit, type AuditRow } from '../process/audit.ts';
+import { tx, type Database, type Transaction } from '../process/database.ts';
+import { asFailure, Failure } from '../process/failure.ts';
+import type { LockedWorkspace } from './delivery-rows.ts';
+import { nameOf } from './forbidden.ts';
 import type { DeliveryPlan, PlannedRelease, ResolveOptions } from './resolve-template-assets.ts';
 import type { SignedObject } from './sources/brokered.ts';
 import type { ObjectSigner } from './sources/object-signer.ts';
@@ -9,35 +15,81 @@ import { whilePlanned, type Step } from './while-planned.ts';
 /** Longest life of a signed URL, in seconds: a grant is alive at most 60 s (C3). */
 const grantSecondsMax = 60;
 
-/** What a grant allows: one signed URL, made only when the object has to come from the store. */
-export interface Grant {
-  sign(): Promise<SignedObject>;
+/** One release that may be fetched and opened now, once. */
+export interface GrantedRelease {
+  readonly release: PlannedRelease;
+  /** When it was granted, by the database's clock, milliseconds since the epoch (I21). */
+  readonly at: number;
+  /** How long it may be fetched: at most 60 s, and never longer than the entitlement (C3). */
+  readonly seconds: number;
+  /** Names the two audit rows of its decrypt (I20). */
+  readonly intent: string;
 }
 
 /**
- * Permission for one fetch of one release by one attempt. Decides again, from the source of truth and under its locks,
- * that the attempt may fetch it, and leaves an audit row (A8, C3, E2); only then is a URL signed, outside the transaction.
- * It lives by the database's clock (I21).
+ * Permission for one fetch of each of these releases by one attempt. Decides again, from the source of truth and under its
+ * locks, that the attempt may fetch them (A8, C3), and leaves a row for each grant and for the decrypt that it is given for:
+ * the intent is on record before any key is asked for (E2, I20). `before` is done first, in the same transaction.
  */
-export async function grantFetch(
-  deps: { readonly database: Database; readonly signer: ObjectSigner }, plan: DeliveryPlan, release: PlannedRelease, options: ResolveOptions,
-): Promise<Grant | Exclude<Step, 'done'>> {
-  const { workspace, attempt } = plan;
-  let now = 0;
-  const step = await whilePlanned(deps.database, plan, options, 'grant', async (trx) => {
-    now = await readClock(trx);
-    await appendAudit(trx, [{
-      subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'grant', outcome: 'allow', attempt,
-      causedBy: workspace.eventId, detail: { release: `${release.itemId}@${release.version}`, seconds: grantSecondsMax },
-    }]);
+export async function grantReleases(
+  database: Database, plan: DeliveryPlan, releases: readonly PlannedRelease[], options: ResolveOptions,
+  before?: (trx: Transaction, locked: LockedWorkspace) => Promise<void>,
+): Promise<readonly GrantedRelease[] | Exclude<Step, 'done'>> {
+  let granted: GrantedRelease[] = [];
+  const step = await whilePlanned(database, plan, options, 'grant', async (trx, locked) => {
+    await before?.(trx, locked);
+    const entitlements = await readEntitlements(trx, plan.workspace.orgId, releases.map((release) => release.itemId));
+    const at = await readClock(trx);
+    granted = releases.map((release) => ({
+      release, at, intent: randomUUID(), seconds: secondsLeft(release, entitlements.get(release.itemId)?.validUntil ?? null, at),
+    }));
+    await appendAudit(trx, granted.flatMap((one) => [
+      rowOf(plan, one, { action: 'grant', outcome: 'allow', detail: { seconds: one.seconds } }),
+      rowOf(plan, one, { action: 'decrypt', outcome: 'intent' }),
+    ]));
   });
-  if (step !== 'done') return step;
+  return step === 'done' ? granted : step;
+}
+
+/** A URL for the sealed object of a grant. Made outside the transaction: nothing is asked of the store. */
+export async function signGrant(signer: ObjectSigner, { release, at, seconds }: GrantedRelease): Promise<SignedObject & { readonly expiresAt: Date }> {
+  const { url, headers, expiresAt } = await signer.presignGet(
+    { key: release.objectKey, versionId: release.objectVersion, etag: release.objectEtag }, { at: new Date(at), seconds },
+  );
+  return { url, headers, expiresAt, ciphertextSha256: release.ciphertextSha256, ciphertextBytes: release.ciphertextBytes };
+}
+
+/**
+ * Runs the decrypt that a grant is for, and puts its outcome on record: opened, or why not (I20). Without the row nothing is
+ * handed on; an intent without an outcome is a process that died in between.
+ */
+export async function recordingDecrypt<T>(database: Database, plan: DeliveryPlan, granted: GrantedRelease, decrypt: () => Promise<T>): Promise<T> {
+  const record = async (outcome: string, code?: AuditRow['code']): Promise<void> => {
+    await tx(database, async (trx) => { await appendAudit(trx, [rowOf(plan, granted, { action: 'decrypt', outcome, ...(code !== undefined && { code }) })]); });
+  };
+  let opened: T;
+  try {
+    opened = await decrypt();
+  } catch (error) {
+    await record('failed', asFailure(error).code);
+    throw error;
+  }
+  await record('opened');
+  return opened;
+}
+
+function secondsLeft(release: PlannedRelease, validUntil: number | null, now: number): number {
+  const seconds = validUntil === null ? grantSecondsMax : Math.min(grantSecondsMax, Math.floor((validUntil - now) / 1_000));
+  if (seconds < 1) throw new Failure('subject', 'NOT_ENTITLED', `The entitlement to ${release.itemId} ends within this second`);
+  return seconds;
+}
+
+function rowOf(
+  { workspace, attempt }: DeliveryPlan, { release, intent }: GrantedRelease,
+  row: Pick<AuditRow, 'action' | 'outcome' | 'code' | 'detail'>,
+): AuditRow {
   return {
-    sign: async () => {
-      const { url, headers } = await deps.signer.presignGet(
-        { key: release.objectKey, versionId: release.objectVersion, etag: release.objectEtag }, { at: new Date(now), seconds: grantSecondsMax },
-      );
-      return { url, headers, ciphertextSha256: release.ciphertextSha256, ciphertextBytes: release.ciphertextBytes };
-    },
+    subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, attempt, causedBy: workspace.eventId, ...row,
+    detail: { ...row.detail, release: nameOf(release), intent },
   };
 }

@@ -1,11 +1,11 @@
 import { appendAudit } from '../process/audit.ts';
-import type { Database } from '../process/database.ts';
+import type { Database, Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
 import { deferClaim, settleClaim } from '../process/pending.ts';
 import { Announcer } from './announce.ts';
 import { withRestartAsked, type HeldSet } from './decide.ts';
 import { closeAttempts, deleteReceipts, noteOutcome, replaceReceipts, writeDelivery, writeHeldItems } from './delivery-rows.ts';
-import { nameOf, type ReleaseRef } from './forbidden.ts';
+import { lapseName, nameOf, type Lapse, type ReleaseRef } from './forbidden.ts';
 import type { DeliveryPlan, ResolveOptions } from './resolve-template-assets.ts';
 import { setDigest } from './wanted-set.ts';
 import { whilePlanned, type Step } from './while-planned.ts';
@@ -82,6 +82,32 @@ export async function finishWithoutVolume(database: Database, plan: DeliveryPlan
     await settleClaim(trx, workspace.workspaceId, attempt, n);
   });
 }
+
+/**
+ * Said of a box before it has done it: what has to go is pending until its receipt came (C13). Once for each lapse, however
+ * often the box begins.
+ */
+export async function announceRemovalPending(trx: Transaction, plan: DeliveryPlan, assetsVersion: number): Promise<void> {
+  const { decision, delivery, workspace: { workspaceId } } = plan;
+  const lapses = removedNow(decision).filter((lapse) => !delivery.lapsesAnnounced.includes(pendingName(lapse)));
+  if (lapses.length === 0) return;
+  const announcer = await Announcer.open(trx, plan, assetsVersion);
+  await announcer.revoked(lapses, 'removal_pending');
+  await writeDelivery(trx, workspaceId, {
+    lapsesAnnounced: [...delivery.lapsesAnnounced, ...lapses.map(pendingName)],
+    // The last word is no outcome any more (I6); in a boot that goes on it is still what the boot goes by (C11).
+    ...(decision.act === 'remove' && decision.asksForRestart && { announced: null }),
+    assetsVersion: announcer.assetsVersion,
+  });
+}
+
+function removedNow(decision: DeliveryPlan['decision']): readonly Lapse[] {
+  if (decision.act === 'remove') return decision.lapses;
+  return decision.act === 'boot' ? decision.denied : [];
+}
+
+/** Not the name of the lapse itself: that it is done has to be said too. */
+const pendingName = (lapse: Lapse): string => `${lapseName(lapse)} pending`;
 
 function without<R extends ReleaseRef>(releases: readonly R[], gone: readonly ReleaseRef[]): R[] {
   return releases.filter((release) => !gone.some((other) => nameOf(other) === nameOf(release)));

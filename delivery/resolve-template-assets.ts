@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+
 import { baselineName, findBaselineItem } from '../catalogue/baseline-items.ts';
 import { loadBaseline } from '../catalogue/baselines.ts';
 import { loadCatalogue, loadSealedReleases, type SealedRelease } from '../catalogue/lookup.ts';
@@ -8,7 +10,7 @@ import { readEntitlements } from '../entitlements/read-entitlements.ts';
 import type { Transaction } from '../process/database.ts';
 import { Failure } from '../process/failure.ts';
 import { lockItems, lockOrgItems } from '../process/locks.ts';
-import type { ItemId, RuntimeId } from '../schemas/ids.ts';
+import type { ItemId, RuntimeId, WorkspaceId } from '../schemas/ids.ts';
 import { findRuntime } from '../schemas/runtimes.ts';
 import { decideDelivery, type Decision, type DeliveryState, type WorkspaceState } from './decide.ts';
 import type { LockedWorkspace, Receipt } from './delivery-rows.ts';
@@ -71,11 +73,16 @@ export async function resolveTemplateAssets(
 ): Promise<DeliveryPlan> {
   const { workspace, delivery } = locked;
   const { wanted, decision } = await decideLocked(trx, template, locked, delivery, options);
+  return await assemble(trx, claim, { workspace, delivery, wanted, decision });
+}
+
+async function assemble(trx: Transaction, claim: { attempt: number; n: number }, decided: StoredPlan): Promise<DeliveryPlan> {
+  const { workspace, wanted, decision } = decided;
   const needsFiles = decision.act === 'boot' || decision.act === 'stage' || decision.act === 'confirm';
   const sealed = needsFiles ? await loadSealedReleases(trx, wanted.items) : [];
   let releases: readonly PlannedRelease[] | undefined;
   return {
-    attempt: claim.attempt, n: claim.n, workspace, delivery, wanted, decision, known: needsFiles ? await loadKnown(trx, workspace.runtime) : new Map(),
+    attempt: claim.attempt, n: claim.n, ...decided, known: needsFiles ? await loadKnown(trx, workspace.runtime) : new Map(),
     get releases() {
       releases ??= sealed.map((release) => planRelease(workspace, release));
       return releases;
@@ -90,10 +97,11 @@ export async function resolveTemplateAssets(
 export async function isStillPlanned(trx: Transaction, plan: DeliveryPlan, current: LockedWorkspace, options: ResolveOptions): Promise<boolean> {
   if (current.currentAttempt !== plan.attempt || current.workspace.template !== plan.workspace.template) return false;
   const now = await decideLocked(trx, plan.workspace.template, current, plan.delivery, options);
-  const comparable = (workspace: WorkspaceState, wanted: WantedSet, decision: Decision): string => JSON.stringify([
+  const comparable = (workspace: WorkspaceState, wanted: WantedSet, decision: Decision): unknown[] => [
     workspace.status, workspace.epoch, workspace.generation, workspace.deliveryMode, workspace.runtime, wanted, decision,
-  ]);
-  return comparable(current.workspace, now.wanted, now.decision) === comparable(plan.workspace, plan.wanted, plan.decision);
+  ];
+  // Not by their JSON: a restored plan has its fields in the database's order.
+  return isDeepStrictEqual(comparable(current.workspace, now.wanted, now.decision), comparable(plan.workspace, plan.wanted, plan.decision));
 }
 
 async function decideLocked(
@@ -161,5 +169,18 @@ function planRelease(workspace: WorkspaceState, release: SealedRelease): Planned
 /** Every file of the plan. */
 export const filesOf = (plan: DeliveryPlan): PlannedFile[] => plan.releases.flatMap((release) => release.plannedFiles);
 
-/** The plan as it is stored with its attempt: what was decided, without the manifests. */
-export const planForRecord = ({ workspace, wanted, decision }: DeliveryPlan): unknown => ({ workspace, wanted, decision });
+/** The plan as it is stored with its attempt: what was decided and from what, without the manifests. */
+export const planForRecord = ({ workspace, delivery, wanted, decision }: DeliveryPlan): StoredPlan => ({ workspace, delivery, wanted, decision });
+
+type StoredPlan = Pick<DeliveryPlan, 'workspace' | 'delivery' | 'wanted' | 'decision'>;
+
+/**
+ * The plan of an attempt of this workspace, as *start* stored it: for the steps of an attempt that come from elsewhere, one
+ * by one. Whether it may still be done is asked by each of them (`isStillPlanned`). Undefined: no such attempt.
+ */
+export async function restorePlan(trx: Transaction, workspaceId: WorkspaceId, attempt: number): Promise<DeliveryPlan | undefined> {
+  const { rows: [row] } = await trx.raw<{ rows: { n: number; plan: StoredPlan }[] }>(
+    'select n, plan from attempts where attempt = ? and workspace_id = ?', [attempt, workspaceId],
+  );
+  return row && await assemble(trx, { attempt, n: row.n }, row.plan);
+}

@@ -1,9 +1,9 @@
 import { appendAudit } from '../process/audit.ts';
-import { tenantTx, type Database } from '../process/database.ts';
-import { readClaim, settleClaim, type Claim } from '../process/pending.ts';
+import { tenantTx, type Database, type Transaction } from '../process/database.ts';
+import { handOver, readClaim, settleClaim, type Claim, type Taker } from '../process/pending.ts';
 import { passStep } from '../process/steps.ts';
 import { parseWorkspaceId } from '../schemas/ids.ts';
-import { becomeCurrent, insertAttempt, lockWorkspace } from './delivery-rows.ts';
+import { becomeCurrent, insertAttempt, lockWorkspace, type LockedWorkspace } from './delivery-rows.ts';
 import { settleParked } from './park.ts';
 import { settleStaged } from './restart.ts';
 import { planForRecord, resolveTemplateAssets, type DeliveryPlan, type ResolveOptions } from './resolve-template-assets.ts';
@@ -15,9 +15,13 @@ export interface StartOptions extends ResolveOptions {
 
 /**
  * *start*: decides what this attempt is to do and stores it with the attempt before anything happens. Parks at once when
-* nothing on the volume is concerned. Undefined: the attempt is over (parked, asked, superseded, or nothing to deliver).
+* nothing on the volume is concerned. Undefined: the attempt is over (parked, asked, superseded, another's, or nothing to
+ * deliver). `work`, if the attempt goes on, is done in the same transaction.
  */
-export async function startAttempt(database: Database, claim: Claim, options: StartOptions): Promise<DeliveryPlan | undefined> {
+export async function startAttempt(
+  database: Database, claim: Claim, options: StartOptions, taker: Taker = 'worker',
+  work?: (trx: Transaction, plan: DeliveryPlan, locked: LockedWorkspace) => Promise<void>,
+): Promise<DeliveryPlan | undefined> {
   const started = await tenantTx(database, claim.orgId, async (trx) => {
     const workspaceId = parseWorkspaceId(claim.workspaceId);
     const locked = await lockWorkspace(trx, workspaceId);
@@ -26,6 +30,11 @@ export async function startAttempt(database: Database, claim: Claim, options: St
     if (locked === undefined) {
       // A wake whose record the fold has yet to write: the fold wakes again.
       await settleClaim(trx, workspaceId, claim.attempt, held.n);
+      return undefined;
+    }
+    const rightful: Taker = locked.workspace.deliveryMode === 'box' ? 'box' : 'worker';
+    if (rightful !== taker) {
+      await handOver(trx, claim, rightful);
       return undefined;
     }
     await becomeCurrent(trx, workspaceId, claim.attempt);
@@ -44,6 +53,7 @@ export async function startAttempt(database: Database, claim: Claim, options: St
     const isOver = decision.act === 'ask' || (decision.act === 'park' && !decision.discards);
     if (decision.act === 'ask') await settleStaged(trx, plan, locked, options.settleWindowMs);
     else if (isOver) await settleParked(trx, plan, locked.assetsVersion, claim.tries + 1);
+    else await work?.(trx, plan, locked);
     passStep('start:commit', claim.attempt);
     return isOver ? undefined : plan;
   });

@@ -23,6 +23,8 @@ export async function whilePlanned(
     const locked = await lockWorkspace(trx, workspaceId);
     const claim = await readClaim(trx, workspaceId, plan.attempt);
     if (locked === undefined || claim === undefined || locked.currentAttempt !== plan.attempt) return 'superseded';
+    // What has its outcome takes no step any more: a report may be sent twice.
+    if (claim.outcome !== null) return 'superseded';
     if (!(await isStillPlanned(trx, plan, locked, options))) {
       // Made due explicitly: time passes without a wake.
       await noteOutcome(trx, plan.attempt, { outcome: 'replanned' });

@@ -79,7 +79,7 @@ function createClaiming({ database }: DeliveryDeps, { atOnce, leaseMs }: WorkerO
   return async (running) => {
     if (performance.now() >= nextLookAt && !(await wakeNextPage(database))) nextLookAt = performance.now() + fanOutEveryMs;
     if (running < atOnce) return await claim(database, atOnce - running, leaseMs);
-    return running < atOnce + urgentSlots ? await claim(database, atOnce + urgentSlots - running, leaseMs, ['urgent']) : [];
+    return running < atOnce + urgentSlots ? await claim(database, atOnce + urgentSlots - running, leaseMs, { lanes: ['urgent'] }) : [];
   };
 }
 

@@ -54,7 +54,7 @@ function configuration(): string {
   const rows = Object.values(settings).map((row) => {
     const { variable, meaning } = row;
     const unit = 'unit' in row && row.unit !== undefined ? ` ${row.unit}` : '';
-    const preset = 'defaultText' in row && row.defaultText !== undefined ? (row.defaultText === '' ? 'empty' : `\`${row.defaultText}\`${unit}`) : 'required';
+    const preset = 'fallback' in row && row.fallback !== undefined ? `as \`${row.fallback}\`` : 'defaultText' in row && row.defaultText !== undefined ? (row.defaultText === '' ? 'empty' : `\`${row.defaultText}\`${unit}`) : 'required';
     return `| \`${variable}\`${'secret' in row ? ' (secret)' : ''} | ${preset} | ${meaning} |`;
   });
   return [

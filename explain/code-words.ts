@@ -58,6 +58,8 @@ export const codeWords = {
   UNAUTHENTICATED: elsewhere('C3'),
   FORBIDDEN: elsewhere('C3'),
   RATE_LIMITED: elsewhere('C14'),
+  REPORT_REFUSED: elsewhere('C9', 'I7'),
+  GRANT_BUDGET: elsewhere('C3'),
   AUDIT_ALTERED: elsewhere('I20'),
   ROLLOUT_OPEN: elsewhere('B3'),
   ROLLOUT_HALTED: here('B3'),

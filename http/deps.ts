@@ -1,3 +1,5 @@
+import type { FetchDeps } from '../delivery/box/fetches.ts';
+import type { WantedDeps } from '../delivery/box/wanted.ts';
 import type { Database } from '../process/database.ts';
 import type { Metrics } from '../process/metrics.ts';
 import type { CatalogueLookup } from '../producers/check-items.ts';
@@ -13,6 +15,8 @@ export interface HttpDeps {
   /** The allowlist, for what is written to the control plane (B1). */
   readonly catalogue: CatalogueLookup;
   readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
+  /** What the agents of workspaces are answered with. */
+  readonly box: WantedDeps & FetchDeps;
   /** What `/readyz` asks, by the name that it shows. Each rejects when its part is not ready. */
   readonly checks: Readonly<Record<string, () => Promise<void>>>;
 }

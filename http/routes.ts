@@ -1,5 +1,9 @@
 import type { Route } from './route.ts';
 import { auditRoute } from './routes/audit.ts';
+import { boxFetchesRoute } from './routes/box-fetches.ts';
+import { boxPermitsRoute } from './routes/box-permits.ts';
+import { boxProbesRoute } from './routes/box-probes.ts';
+import { boxWantedRoute } from './routes/box-wanted.ts';
 import { catalogueItemRoute } from './routes/catalogue-item.ts';
 import { installPluginRoute, uninstallPluginRoute } from './routes/change-plugins.ts';
 import { changeTemplateRoute } from './routes/change-template.ts';
@@ -18,6 +22,7 @@ import { revocationsRoute } from './routes/revocations.ts';
 export const routes: readonly Route[] = [
   changeTemplateRoute, installPluginRoute, uninstallPluginRoute,
   readinessRoute,
+  boxWantedRoute, boxFetchesRoute, boxPermitsRoute, boxProbesRoute,
   catalogueItemRoute,
   entitlementsRoute, deliveriesRoute, auditRoute, deadLettersRoute, explainRoute,
   purchasesRoute, revocationsRoute,

@@ -10,6 +10,8 @@ interface Setting<T> {
   readonly parse: (text: string) => T;
   /** Absent: the setting is required by every command that asks for it. */
   readonly defaultText?: string;
+  /** Where this is not set, what that variable says: a credential of its own is better, and needed only where roles are apart. */
+  readonly fallback?: string;
   readonly unit?: string;
   /** Read also from the file that `<variable>_FILE` names; redacted everywhere; no default. */
   readonly secret?: true;
@@ -147,6 +149,11 @@ export const settings = {
   kmsRegion: setting({ variable: 'WAYBILL_KMS_REGION', parse: text, defaultText: 'us-east-1', meaning: 'Region of the KMS.' }),
   kmsAccessKeyId: setting({ variable: 'WAYBILL_KMS_ACCESS_KEY_ID', parse: text, meaning: 'Access key of the KMS.' }),
   kmsSecretAccessKey: setting({ variable: 'WAYBILL_KMS_SECRET_ACCESS_KEY', parse: text, secret: true, meaning: 'Secret of the access key.' }),
+  s3SignerAccessKeyId: setting({ variable: 'WAYBILL_S3_SIGNER_ACCESS_KEY_ID', parse: text, fallback: 'WAYBILL_S3_ACCESS_KEY_ID', meaning: 'Access key of the role that signs URLs for fetches, and may do nothing but GetObject (operations/iam/signer.json).' }),
+  s3SignerSecretAccessKey: setting({ variable: 'WAYBILL_S3_SIGNER_SECRET_ACCESS_KEY', parse: text, secret: true, fallback: 'WAYBILL_S3_SECRET_ACCESS_KEY', meaning: 'Secret of that access key.' }),
+  kmsUnwrapperAccessKeyId: setting({ variable: 'WAYBILL_KMS_UNWRAPPER_ACCESS_KEY_ID', parse: text, fallback: 'WAYBILL_KMS_ACCESS_KEY_ID', meaning: 'Access key of the role that opens data keys, and may do nothing but Decrypt (operations/iam/unwrapper.json).' }),
+  kmsUnwrapperSecretAccessKey: setting({ variable: 'WAYBILL_KMS_UNWRAPPER_SECRET_ACCESS_KEY', parse: text, secret: true, fallback: 'WAYBILL_KMS_SECRET_ACCESS_KEY', meaning: 'Secret of that access key.' }),
+  leaseKeyPath: setting({ variable: 'WAYBILL_LEASE_KEY_PATH', parse: optional(absolutePath), defaultText: '', meaning: 'PEM file (PKCS#8) with the Ed25519 key that signs the leases of workspaces that deliver to themselves, named in the key list (`waybill keys`); when empty they get no lease, and keep nothing while the broker is away.' }),
   fetchHosts: setting({ variable: 'WAYBILL_FETCH_HOSTS', parse: hosts(0), defaultText: '', meaning: 'host:port pairs, separated by commas, that an artifact may be fetched from although their address is private. The host of WAYBILL_S3_ENDPOINT needs no entry unless it is a name that leads to a private address.' }),
   gitArchives: setting({ variable: 'WAYBILL_GIT_ARCHIVES', parse: gitArchives, defaultText: 'github.com=https://codeload.github.com/{repository}/tar.gz/{commit}', meaning: 'Where the archives of git hosts lie, host=URL with {repository} and {commit}, separated by commas; the URL is that of the host that answers itself, for redirects are not followed. Releases of the sources open and platform-token are fetched from there.' }),
   gitArchiveBytesMax: setting({ variable: 'WAYBILL_GIT_ARCHIVE_BYTES', parse: integer(1_024, 2 ** 31), defaultText: '67108864', unit: 'bytes', meaning: 'Largest archive that is fetched from a git host: a whole repository, of which a release is a folder.' }),
@@ -207,12 +214,13 @@ export function readConfig<Name extends SettingName>(
   const values: Partial<Record<SettingName, unknown>> = {};
   for (const name of names) {
     const row: Setting<unknown> = settings[name];
-    const given = readVariable(row, environment);
+    const own = readVariable(row, environment);
+    const given = row.fallback === undefined || 'fault' in own || own.text !== undefined ? own : readVariable({ ...row, variable: row.fallback }, environment);
     if ('fault' in given) {
       faults.push(given.fault);
       continue;
     }
-    const raw = given.text ?? found[row.variable] ?? row.defaultText;
+    const raw = given.text ?? found[row.variable] ?? (row.fallback === undefined ? undefined : found[row.fallback]) ?? row.defaultText;
     if (raw === undefined) {
       faults.push(`${row.variable} is not set. ${row.meaning}`);
       continue;

@@ -16,6 +16,9 @@ export interface RunCause {
   readonly lane: Lane;
 }
 
+/** Who may take a due workspace: a worker, or the agent in the workspace itself. A wake writes it from the current record. */
+export type Taker = 'worker' | 'box';
+
 /** A claim: this worker may work on the workspace until the lease ends, under a number that no other attempt has. */
 export interface Claim {
   readonly workspaceId: string;
@@ -38,13 +41,22 @@ export async function wake(trx: Transaction, workspaceIds: readonly string[], la
 export async function wakeInLanes(trx: Transaction, laneByWorkspace: ReadonlyMap<string, Lane>): Promise<void> {
   if (laneByWorkspace.size === 0) return;
   await trx.raw(
-    `insert into pending (workspace_id, org_id, lane)
-     select workspace_id, org_id, woken.lane from deliveries join unnest(?::uuid[], ?::smallint[]) as woken(workspace_id, lane) using (workspace_id)
-     order by workspace_id
+    `insert into pending (workspace_id, org_id, lane, taker)
+     select d.workspace_id, d.org_id, woken.lane, case r.delivery_mode when 'box' then 'box' else 'worker' end
+     from deliveries d join unnest(?::uuid[], ?::smallint[]) as woken(workspace_id, lane) using (workspace_id)
+       left join workspace_records r using (workspace_id)
+     order by d.workspace_id
      on conflict (workspace_id) do update
-       set n = nextval('pending_n'), at = least(pending.at, clock_timestamp()), lane = least(pending.lane, excluded.lane)`,
+       set n = nextval('pending_n'), at = least(pending.at, clock_timestamp()), lane = least(pending.lane, excluded.lane), taker = excluded.taker`,
     [[...laneByWorkspace.keys()], [...laneByWorkspace.values()].map((lane) => lanes[lane])],
   );
+}
+
+export interface ClaimOptions {
+  readonly lanes?: readonly Lane[];
+  readonly taker?: Taker;
+  /** Only what has been due for this many milliseconds. */
+  readonly dueForMs?: number;
 }
 
 /**
@@ -54,26 +66,82 @@ export async function wakeInLanes(trx: Transaction, laneByWorkspace: ReadonlyMap
  * Each lane is read along its index until enough are found (0.05 ms with 100,000 rows that wait, where one scan took 10);
  * materialized, because a subquery of the join may run more than once and claim more than `count` (measured).
  */
-export async function claim(database: Database, count: number, leaseMs: number, of: readonly Lane[] = laneNames): Promise<Claim[]> {
+export async function claim(database: Database, count: number, leaseMs: number, options: ClaimOptions = {}): Promise<Claim[]> {
+  const { lanes: of = laneNames, taker = 'worker', dueForMs = 0 } = options;
   try {
     const result = await database.raw<{ rows: Claim[] }>(
       `with due as materialized (
          select found.workspace_id
          from unnest(?::smallint[]) with ordinality as asked(lane, position), lateral (
            select workspace_id from pending q
-           where (select claims_are_open()) and q.lane = asked.lane and q.at <= (select clock_timestamp())
+           where (select claims_are_open()) and q.taker = ? and q.lane = asked.lane and q.at <= (select clock_timestamp() - ? * interval '1 millisecond')
              and q.lease_until <= clock_timestamp() and not q.paused
            order by q.at limit ? for update skip locked) found
          order by asked.position limit ?)
        update pending p set lease_until = clock_timestamp() + ? * interval '1 millisecond', attempt = nextval('attempt_numbers')
        from due where p.workspace_id = due.workspace_id
        returning p.workspace_id as "workspaceId", p.org_id as "orgId", p.attempt, p.n, p.tries`,
-      [of.map((lane) => lanes[lane]), count, count, leaseMs],
+      [of.map((lane) => lanes[lane]), taker, dueForMs, count, count, leaseMs],
     );
     return result.rows;
   } catch (error) {
     throw asDatabaseFailure(error);
   }
+}
+
+/**
+ * Claims one workspace by its id, whoever holds it: the agent in it runs alone, and its next question ends what it was at.
+ * Undefined: nothing is pending, or an operator has paused it.
+ */
+export async function claimOne(trx: Transaction, workspaceId: string, leaseMs: number): Promise<Claim | undefined> {
+  const { rows: [claimed] } = await trx.raw<{ rows: Claim[] }>(
+    `update pending set lease_until = clock_timestamp() + ? * interval '1 millisecond', attempt = nextval('attempt_numbers')
+     where workspace_id = ? and not paused and (select claims_are_open())
+     returning workspace_id as "workspaceId", org_id as "orgId", attempt, n, tries`, [leaseMs, workspaceId],
+  );
+  return claimed;
+}
+
+/** Later than anything that waits for its time. Not infinity, with which not every PostgreSQL reckons. */
+const leftFor = `interval '100 years'`;
+
+/** Nobody is to claim it before a wake comes, or its taker asks by id: only that one can do what is to be done. */
+export async function leaveToTaker(trx: Transaction, { workspaceId, attempt, n }: Pick<Claim, 'workspaceId' | 'attempt' | 'n'>): Promise<void> {
+  await trx.raw(
+    `update pending set lease_until = '-infinity', at = clock_timestamp() + case when n = ? then ${leftFor} else interval '0' end
+     where workspace_id = ? and attempt = ?`, [n, workspaceId, attempt],
+  );
+}
+
+/** A pending row, as the agent in the workspace waits for it to change. */
+export interface PendingSight {
+  readonly workspaceId: string;
+  readonly attempt: number | null;
+  readonly n: number;
+  /** Its time has come, or it was left to whom it is for. */
+  readonly due: boolean;
+  readonly leased: boolean;
+}
+
+/** Those of these workspaces that are pending and not paused, in one statement for all who wait. */
+export async function lookAtPending(database: Database, workspaceIds: readonly string[]): Promise<PendingSight[]> {
+  try {
+    const { rows } = await database.raw<{ rows: PendingSight[] }>(
+      `select workspace_id as "workspaceId", attempt, n, lease_until > clock_timestamp() as leased,
+         at <= clock_timestamp() or at > clock_timestamp() + ${leftFor} / 2 as due
+       from pending where workspace_id = any(?::uuid[]) and not paused`, [[...workspaceIds]],
+    );
+    return rows;
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
+}
+
+/** Free for the right taker, at once: the claim was made by the other one, before a change of the record was folded. */
+export async function handOver(trx: Transaction, { workspaceId, attempt }: Pick<Claim, 'workspaceId' | 'attempt'>, taker: Taker): Promise<void> {
+  await trx.raw(
+    `update pending set taker = ?, lease_until = '-infinity', at = clock_timestamp() where workspace_id = ? and attempt = ?`, [taker, workspaceId, attempt],
+  );
 }
 
 /** The worker is still at it: the lease begins anew. A claim that a later one took over stays lost. */
@@ -86,10 +154,13 @@ export async function renewClaim(database: Database, { workspaceId, attempt }: P
   });
 }
 
-/** Whether `attempt` still holds the claim, and the n to finish against. Undefined: a later claim took over (I24). */
-export async function readClaim(trx: Transaction, workspaceId: string, attempt: number): Promise<{ n: number } | undefined> {
-  const result = await trx.raw<{ rows: { n: number }[] }>(
-    'select n from pending where workspace_id = ? and attempt = ?', [workspaceId, attempt],
+/** Whether `attempt` still holds the claim, the n to finish against, and what came of it so far. Undefined: a later claim took over (I24). */
+export async function readClaim(
+  trx: Transaction, workspaceId: string, attempt: number,
+): Promise<{ readonly n: number; readonly tries: number; readonly outcome: string | null } | undefined> {
+  const result = await trx.raw<{ rows: { n: number; tries: number; outcome: string | null }[] }>(
+    `select n, tries, (select outcome from attempts a where a.attempt = p.attempt) as outcome
+     from pending p where workspace_id = ? and attempt = ?`, [workspaceId, attempt],
   );
   return result.rows[0];
 }

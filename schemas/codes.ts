@@ -33,6 +33,8 @@ export const codes = {
   ROLLOUT_HALTED: { meaning: 'A rollout stopped, because too many deliveries of the new release were refused.', cure: 'See `waybill channel status <item>` for the refusals, then `waybill channel resume`, `waybill channel abort` or `waybill channel finish`.' },
   SELLER_UNKNOWN: { meaning: 'The seller is not registered.', cure: 'Run `waybill seller create <seller>` first.' },
   // Delivery on a volume or a network.
+  REPORT_REFUSED: { meaning: 'The agent in a workspace reports files or folders that are not those of its plan.', cure: 'Nothing was recorded. Let the agent look again; if it repeats, the box is broken or is not ours.' },
+  GRANT_BUDGET: { meaning: 'One attempt has asked for more grants than any delivery takes.', cure: 'Begin a new attempt. If that happens often, look who holds the identity of the workspace.' },
   GRANT_EXPIRED: { meaning: 'The permission for this fetch is older than 60 seconds.', cure: 'None needed: the next attempt asks for a new one.' },
   VOLUME_FULL: { meaning: 'The volume has no room for the artifact.', cure: 'Free space on the volume; delivery is retried by itself.' },
   VOLUME_UNWRITABLE: { meaning: 'The volume or one of its folders cannot be written.', cure: 'Do what the message says, else correct owner and mode of the folder; delivery is retried by itself.' },

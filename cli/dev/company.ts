@@ -20,7 +20,7 @@ export interface Company extends AsyncDisposable {
 }
 
 export const companySettings = [
-  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.rollouts, ...settingsOf.sweep, ...settingsOf.feed, ...settingsOf.http,
+  ...settingsOf.entitlements, ...settingsOf.workspaces, ...settingsOf.deliveries, ...settingsOf.relay, ...settingsOf.expiry, ...settingsOf.rollouts, ...settingsOf.sweep, ...settingsOf.chainer, ...settingsOf.feed, ...settingsOf.http,
   'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
 ] as const satisfies readonly SettingName[];
 

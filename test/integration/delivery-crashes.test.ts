@@ -206,26 +206,17 @@ describe('a removed workspace', () => {
     expect(world.residue(workspace)).toEqual([]);
     expect(await rowOf('deliveries', workspace)).toMatchObject({ staged: null });
   });
-
-  test('C11: is purged although its box has fetched for itself since', async () => {
-    const workspace = await world.online('seo-agent');
-    await world.record(workspace, { delivery_mode: 'box' });
-    await world.settle();
-    expect(world.files(workspace)).toEqual(under('configs', first));
-    await world.record(workspace, { status: 'removed' });
-    await world.settle();
-    expect(world.files(workspace)).toEqual({});
-  });
-
 });
 
 describe('an immediate removal', () => {
-  test('C13: takes a release in quarantine from a workspace whose box fetches for itself now', async () => {
+  test('C13: leaves what a box has to take away to the box, and takes it when the workspace is a worker\'s again', async () => {
     await world.publish('boxed-agent', '1.0.0', first, { access: 'open' });
     const workspace = await world.online('boxed-agent');
     await world.record(workspace, { delivery_mode: 'box' });
-    await world.settle();
     await world.decide('boxed-agent', '1.0.0', 'quarantined');
+    expect(await world.settle()).toBe(0);
+    expect(world.files(workspace)).toEqual(under('configs', first));
+    await world.record(workspace, { delivery_mode: 'volume' });
     await world.settle();
     expect(world.files(workspace)).toEqual({});
   });

@@ -44,7 +44,7 @@ describe('claiming', () => {
   test('C13: takes the urgent lane first, and nothing else where only that is asked for', async () => {
     await due(3);
     const [urgent] = await due(1, 'urgent');
-    expect((await claim(database, 9, 60_000, ['urgent'])).map((one) => one.workspaceId)).toEqual([urgent]);
+    expect((await claim(database, 9, 60_000, { lanes: ['urgent'] })).map((one) => one.workspaceId)).toEqual([urgent]);
     await database.raw(`update pending set lease_until = '-infinity'`);
     expect((await claim(database, 1, 60_000)).map((one) => one.workspaceId)).toEqual([urgent]);
   });

@@ -16,6 +16,7 @@ import type { CatalogueLookup } from '../../producers/check-items.ts';
 import { provisionWorkspace } from '../../producers/control-plane.ts';
 import { isolate } from './isolated.ts';
 import { openCatalogue, openProducers } from './producer-databases.ts';
+import { unusedBox } from './unused-box.ts';
 import { claimsOfWorkspace, issue, keySetOf, makeBoxKeys, makeKey, prove, seconds, type BoxKeys, type TestKey } from './tokens.ts';
 
 export const issuers = { workspace: 'https://control-plane.test', operator: 'https://people.test', service: 'https://services.test' } as const;
@@ -89,7 +90,7 @@ export class HttpWorld {
     let url = '';
     const issuerOf = (kind: keyof typeof issuers) => ({ name: issuers[kind], keys: new IssuerKeys({ load: async () => await Promise.resolve(keySetOf(keys[kind])) }) });
     const metrics = { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: async () => await Promise.resolve('# none\n') };
-    const deps: HttpDeps = { metrics, database: pipeline, controlPlane: producers, billing: producers, catalogue, checks: { database: async () => { await pipeline.raw('select 1'); } } };
+    const deps: HttpDeps = { metrics, database: pipeline, controlPlane: producers, billing: producers, catalogue, box: unusedBox(pipeline), checks: { database: async () => { await pipeline.raw('select 1'); } } };
     const app = await createServer({
       deps, routes, limits, log: silentLogger, stopping: new AbortController().signal,
       authenticator: createAuthenticator({
