@@ -13,7 +13,7 @@ import { Failure } from './process/failure.ts';
 import { signerOf, unwrapperOf, type Needs } from './wire.ts';
 
 /** What the agents of workspaces are answered with: URLs by the signer's credential, data keys by the unwrapper's, each its own. */
-export function wireBox(config: Needs<'http'>, database: Database, resources: AsyncDisposableStack): WantedDeps & FetchDeps {
+export function wireBox(config: Needs<'box'>, database: Database, resources: AsyncDisposableStack): WantedDeps & FetchDeps {
   const signer = resources.adopt(createArtifactStore(signerOf(config)), (opened) => { opened.close(); });
   const kms = resources.adopt(openKms(unwrapperOf(config)), (opened) => { opened.destroy(); });
   return {

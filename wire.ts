@@ -50,6 +50,7 @@ const kms = ['fetchHosts', 'kmsEndpoint', 'kmsRegion', 'kmsAccessKeyId', 'kmsSec
 /** Signs fetches, opens data keys: roles of their own where their credentials are set (operations/iam). */
 const signer = ['fetchHosts', 's3Endpoint', 's3Region', 's3Bucket', 's3SignerAccessKeyId', 's3SignerSecretAccessKey'] as const satisfies readonly SettingName[];
 const unwrapper = ['fetchHosts', 'kmsEndpoint', 'kmsRegion', 'kmsUnwrapperAccessKeyId', 'kmsUnwrapperSecretAccessKey'] as const satisfies readonly SettingName[];
+const box = [...signer, ...unwrapper, 'leaseKeyPath', 'thirdPartySellers', 'settleWindowMs'] as const satisfies readonly SettingName[];
 
 /** What each role and command asks for; `readConfig` takes it. */
 export const settingsOf = {
@@ -68,11 +69,12 @@ export const settingsOf = {
   feed: [...kafka, ...registry, 'sessionTimeoutMs'],
   sources: [...database, ...limitSettings, ...gitSettings, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs'],
   deliveries: [...database, ...signer, ...unwrapper, ...limitSettings, ...gitSettings, 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
+  box,
   http: [
     ...database, 'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
     'httpAddress', 'httpPort', 'httpUrl', 'httpProxies', 'addressPerMinute', 'workspacePerMinute', 'fetchHosts',
     'audience', 'workspaceIssuer', 'workspaceKeys', 'operatorIssuer', 'operatorKeys', 'serviceIssuer', 'serviceKeys', 'webhookSecrets',
-    ...signer, ...unwrapper, 'leaseKeyPath', 'thirdPartySellers', 'settleWindowMs',
+    ...box,
   ],
 } as const satisfies Record<string, readonly SettingName[]>;
 

@@ -5,12 +5,13 @@ import { benchDeliveries } from './deliveries.ts';
 import { benchEntitlements } from './entitlements.ts';
 import { benchReplay } from './replay.ts';
 import { benchFanOut } from './fan-out.ts';
+import { benchRevoke } from './revoke.ts';
 
 /**
  * `npm run bench -- <name> [--json] [--rounds N] [--events N]`: a readable table on standard output; with `--json` the last
  * line is one object {name, ratios, …}. Progress goes to standard error.
  */
-const benches = { entitlements: benchEntitlements, deliveries: benchDeliveries, replay: benchReplay, 'fan-out': benchFanOut };
+const benches = { entitlements: benchEntitlements, deliveries: benchDeliveries, replay: benchReplay, 'fan-out': benchFanOut, revoke: benchRevoke };
 
 const { values, positionals: [name = ''] } = parseArgs({
   allowPositionals: true,

@@ -10,12 +10,14 @@ import { doctorCommand } from './doctor.ts';
 import { envCommand } from './env.ts';
 import { explainCommand } from './explain.ts';
 import { importCommands } from './import.ts';
+import { keysCommands } from './keys.ts';
 import { migrateCommand } from './migrate.ts';
 import { offsetsCommands } from './offsets.ts';
 import { publishCommand } from './publish.ts';
 import { replayCommands } from './replay.ts';
 import { rebuildCommands } from './rebuild.ts';
 import { releaseCommands } from './release.ts';
+import { revokeCommand } from './revoke.ts';
 import { runCommand } from './run.ts';
 import { schemasCommands } from './schemas.ts';
 import { sellerCommands } from './seller.ts';
@@ -33,11 +35,13 @@ export const commands: readonly Mountable[] = [
   topicsCommands,
   schemasCommands,
   sellerCommands,
+  keysCommands,
   publishCommand,
   releaseCommands,
   channelCommands,
   catalogueCommands,
   triggerCommands,
+  revokeCommand,
   explainCommand,
   deliveriesCommands,
   deadLettersCommands,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
-import { readEntitlements } from '../entitlements/read-entitlements.ts';
-import { readClock } from '../entitlements/sql.ts';
+import { effectiveEntitlement } from '../entitlements/effective.ts';
+import { loadLines, readClock } from '../entitlements/sql.ts';
 import { appendAudit, type AuditRow } from '../process/audit.ts';
 import { tx, type Database, type Transaction } from '../process/database.ts';
 import { asFailure, Failure } from '../process/failure.ts';
@@ -38,14 +38,17 @@ export async function grantReleases(
   let granted: GrantedRelease[] = [];
   const step = await whilePlanned(database, plan, options, 'grant', async (trx, locked) => {
     await before?.(trx, locked);
-    const entitlements = await readEntitlements(trx, plan.workspace.orgId, releases.map((release) => release.itemId));
+    const { orgId } = plan.workspace;
+    const lines = Map.groupBy(await loadLines(trx, releases.map(({ itemId }) => ({ orgId, itemId }))), (line) => line.itemId);
     const at = await readClock(trx);
     granted = releases.map((release) => ({
-      release, at, intent: randomUUID(), seconds: secondsLeft(release, entitlements.get(release.itemId)?.validUntil ?? null, at),
+      release, at, intent: randomUUID(), seconds: secondsLeft(release, effectiveEntitlement(lines.get(release.itemId) ?? [], at).validUntil, at),
     }));
+    // What a worker fetches from a git host is not encrypted.
+    const isOpened = ({ release }: GrantedRelease): boolean => release.source === 'brokered' || plan.workspace.deliveryMode === 'box';
     await appendAudit(trx, granted.flatMap((one) => [
       rowOf(plan, one, { action: 'grant', outcome: 'allow', detail: { seconds: one.seconds } }),
-      rowOf(plan, one, { action: 'decrypt', outcome: 'intent' }),
+      ...(isOpened(one) ? [rowOf(plan, one, { action: 'decrypt', outcome: 'intent' })] : []),
     ]));
   });
   return step === 'done' ? granted : step;

@@ -85,8 +85,11 @@ export function defineSignedRoute<A extends TSchema, B extends TSchema = TSchema
 }
 
 /** A route without identity. It tells of this process, never of a tenant. */
-export function definePublicRoute<A extends TSchema>(
-  { handle, ...shape }: Shape<TSchema, TSchema, TSchema, A> & { readonly handle: (request: { readonly signal: AbortSignal }, deps: HttpDeps) => Promise<Answer<Static<A>>> },
+export function definePublicRoute<A extends TSchema, Q extends TSchema = TSchema>(
+  { handle, ...shape }: Shape<TSchema, Q, TSchema, A> & {
+    readonly handle: (request: { readonly signal: AbortSignal; readonly query: Of<Q> }, deps: HttpDeps) => Promise<Answer<Static<A>>>;
+  },
 ): Route {
-  return { ...shape, access: { by: 'nothing', handle } };
+  // The server validates by the schema before it calls.
+  return { ...shape, access: { by: 'nothing', handle: async (request, deps) => await handle({ ...request, query: request.query as Of<Q> }, deps) } };
 }

@@ -13,6 +13,7 @@ import { entitlementsRoute } from './routes/entitlements.ts';
 import { explainRoute } from './routes/explain.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { keysRoute } from './routes/keys.ts';
 import { purchasesRoute } from './routes/purchases.ts';
 import { readinessRoute } from './routes/readiness.ts';
 import { readyRoute } from './routes/ready.ts';
@@ -26,5 +27,6 @@ export const routes: readonly Route[] = [
   catalogueItemRoute,
   entitlementsRoute, deliveriesRoute, auditRoute, deadLettersRoute, explainRoute,
   purchasesRoute, revocationsRoute,
+  keysRoute,
   healthRoute, readyRoute, metricsRoute,
 ];

@@ -1,5 +1,5 @@
 import type { Database, Transaction } from './database.ts';
-import { asDatabaseFailure, tx } from './database.ts';
+import { asDatabaseFailure } from './database.ts';
 
 /**
  * The table of due workspaces (2-architecture, "Pending"). A wake says only "look again"; what is to be done is read when
@@ -146,12 +146,14 @@ export async function handOver(trx: Transaction, { workspaceId, attempt }: Pick<
 
 /** The worker is still at it: the lease begins anew. A claim that a later one took over stays lost. */
 export async function renewClaim(database: Database, { workspaceId, attempt }: Pick<Claim, 'workspaceId' | 'attempt'>, leaseMs: number): Promise<void> {
-  await tx(database, async (trx) => {
-    await trx.raw(
+  try {
+    await database.raw(
       `update pending set lease_until = clock_timestamp() + ? * interval '1 millisecond' where workspace_id = ? and attempt = ?`,
       [leaseMs, workspaceId, attempt],
     );
-  });
+  } catch (error) {
+    throw asDatabaseFailure(error);
+  }
 }
 
 /** Whether `attempt` still holds the claim, the n to finish against, and what came of it so far. Undefined: a later claim took over (I24). */

@@ -1,5 +1,4 @@
 import { appendAudit } from '../../process/audit.ts';
-import { readClock } from '../../entitlements/sql.ts';
 import { tx, type Transaction } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import { renewClaim } from '../../process/pending.ts';
@@ -7,10 +6,10 @@ import { sealContext, type SealContext } from '../../catalogue/seal-context.ts';
 import type { ItemId, Sha256, Version, WorkspaceId } from '../../schemas/ids.ts';
 import { nameOf, type ReleaseRef } from '../forbidden.ts';
 import { grantReleases, recordingDecrypt, signGrant, type GrantedRelease } from '../grant.ts';
-import type { DeliveryPlan, PlannedRelease } from '../resolve-template-assets.ts';
+import { restorePlan, type DeliveryPlan, type PlannedRelease } from '../resolve-template-assets.ts';
 import type { ObjectSigner } from '../sources/object-signer.ts';
 import type { Step } from '../while-planned.ts';
-import { boxLeaseMs, checkCaller, openAttempt, type BoxCaller, type BoxDeps } from './box-caller.ts';
+import { boxLeaseMs, checkCaller, type BoxCaller, type BoxDeps } from './box-caller.ts';
 import { thumbprintOf, type EncryptionKey } from './encryption-key.ts';
 
 /** Opens the data key of one release. Implemented by adapters/kms, with a credential that may do nothing else. */
@@ -80,22 +79,23 @@ export async function grantToBox(deps: FetchDeps, caller: BoxCaller, request: Fe
   if (thumbprintOf(request.encryptionKey) !== caller.encryptionKeyThumbprint) {
     throw new Failure('input', 'FIELD_INVALID', 'encryption_key is not the one that the token names: data keys are wrapped to that one alone');
   }
-  const open = await tx(database, async (trx) => await openAttempt(trx, caller, request.attempt));
-  if (open === undefined) return 'superseded';
-  const { plan } = open;
+  // Who asks is checked below, under the locks; an attempt of another workspace is not found.
+  const plan = await tx(database, async (trx) => await restorePlan(trx, caller.workspaceId, request.attempt));
+  if (plan === undefined) return 'superseded';
+  const since = performance.now();
   const releases = releasesOf(plan, request);
   const granted = await grantReleases(database, plan, releases, options, async (trx, locked) => {
     checkCaller(caller, locked.workspace);
     await spendBudget(trx, plan, releases.length);
+    await renewClaim(trx, { workspaceId: caller.workspaceId, attempt: plan.attempt }, boxLeaseMs);
   });
   if (typeof granted === 'string') {
     await recordDenial(deps, plan, releases, granted);
     return granted;
   }
-  await renewClaim(database, { workspaceId: caller.workspaceId, attempt: plan.attempt }, boxLeaseMs);
   const items = await Promise.all(granted.map(async (one) => await release(deps, plan, one, request.encryptionKey)));
-  // What the calls to the KMS took is gone from the life of the URLs.
-  const serverTime = await tx(database, async (trx) => await readClock(trx));
+  // All of the time since it was granted, and some before, is gone from the life of the URLs: no clock but the database's and a monotonic one.
+  const serverTime = (granted[0]?.at ?? 0) + Math.ceil(performance.now() - since);
   return { serverTime, items: items.map((item) => ({ ...item, expiresInMs: Math.max(0, item.expiresAt.getTime() - serverTime) })) };
 }
 

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { BoxReport } from '../../delivery/box/judge-report.ts';
+import { grantToBox } from '../../delivery/box/fetches.ts';
 import { reportBox } from '../../delivery/box/report.ts';
 import { claim } from '../../process/pending.ts';
-import { parseSha256 } from '../../schemas/ids.ts';
+import { parseSha256, parseVersion } from '../../schemas/ids.ts';
 import { DeliveryWorld, type RecordChange } from '../support/delivery-world.ts';
 import { TestBox } from '../support/test-box.ts';
 
@@ -231,5 +232,70 @@ describe('a revocation', () => {
     const box = await provision({ template: 'midway-agent' });
     expect(await box.rounds({ fetched: async () => { await world.line('midway-agent', 'refund'); } })).toEqual(['boot: replan']);
     expect(world.files(box.workspaceId)).toEqual({});
+  });
+});
+
+describe('a grant', () => {
+  test('I20, E2: leaves the intent of its decrypt before and the outcome after, and nothing secret anywhere', async () => {
+    const box = await provision({ template: 'seo-agent' });
+    const secrets: string[] = [];
+    await box.rounds({ fetched: async (grants) => { await Promise.resolve(); for (const grant of grants) secrets.push(grant.url, grant.dataKey); } });
+    secrets.push(...box.keys.flatMap((key) => [key.toString('base64'), key.toString('base64url'), key.toString('hex')]));
+    expect(secrets.length).toBeGreaterThan(4);
+    const rows = await world.database('audit').where({ subject_id: box.workspaceId }).orderBy('id') as { action: string; outcome: string; detail: { intent?: string } }[];
+    const decrypts = rows.filter((row) => row.action === 'decrypt');
+    expect(decrypts.map((row) => row.outcome)).toEqual(['intent', 'opened']);
+    expect(decrypts[0]?.detail.intent).toBe(decrypts[1]?.detail.intent);
+    const { rows: [dump] } = await world.database.raw<{ rows: { text: string }[] }>(
+      `select (select string_agg(a::text, ' ') from audit a) || (select string_agg(a::text, ' ') from attempts a) || (select string_agg(o::text, ' ') from waybill_outbox o)
+         || (select string_agg(d::text, ' ') from deliveries d) as text`,
+    );
+    for (const secret of secrets) expect(dump?.text).not.toContain(secret);
+  });
+
+  test('C4: is for the key that the token names, for releases of the plan, and for its own attempt alone', async () => {
+    const box = await provision({ template: 'seo-agent' });
+    const answer = await box.ask() ?? expect.fail('no answer');
+    const attempt = answer.plan?.attempt ?? 0;
+    const [release] = answer.plan?.releases ?? [];
+    if (release === undefined) expect.fail('no release');
+    const ask = async (change: Partial<Parameters<typeof grantToBox>[2]>, caller = box.caller) => await grantToBox(box.deps, caller, { attempt, releases: [release], encryptionKey: box.encryptionKey, ...change });
+    const other = await provision({ template: 'seo-agent' });
+    await expect(ask({ encryptionKey: other.encryptionKey })).rejects.toMatchObject({ code: 'FIELD_INVALID' });
+    await expect(ask({ releases: [{ itemId: release.itemId, version: parseVersion('9.9.9') }] })).rejects.toMatchObject({ code: 'FIELD_INVALID' });
+    await expect(ask({}, { ...box.caller, epoch: 0 })).rejects.toMatchObject({ code: 'STALE_VERSION' });
+    expect(await ask({}, { ...other.caller, encryptionKeyThumbprint: box.caller.encryptionKeyThumbprint })).toBe('superseded');
+  });
+
+  test('C3, I21: lives no longer than the entitlement, by the database\'s clock', async () => {
+    await world.publish('short-agent', '1.0.0', seo1);
+    await world.line('short-agent');
+    const box = await provision({ template: 'short-agent' });
+    const answer = await box.ask() ?? expect.fail('no answer');
+    const request = { attempt: answer.plan?.attempt ?? 0, releases: answer.plan?.releases ?? [], encryptionKey: box.encryptionKey };
+    await world.database.raw(`update entitlement_lines set valid_until = clock_timestamp() + interval '20 seconds' where item_id = 'short-agent'`);
+    const granted = await grantToBox(box.deps, box.caller, request);
+    if (typeof granted === 'string') expect.fail(granted);
+    expect(granted.items[0]?.expiresInMs).toBeLessThanOrEqual(20_000);
+    await world.database.raw(`update entitlement_lines set valid_until = clock_timestamp() - interval '1 second' where item_id = 'short-agent'`);
+    expect(await grantToBox(box.deps, box.caller, request)).toBe('replan');
+    expect(await world.database('audit').where({ subject_id: box.workspaceId, action: 'grant', outcome: 'deny' })).toHaveLength(1);
+  });
+
+  test('I23: has a budget for each attempt', async () => {
+    const box = await provision({ template: 'seo-agent' });
+    const answer = await box.ask() ?? expect.fail('no answer');
+    const request = { attempt: answer.plan?.attempt ?? 0, releases: answer.plan?.releases ?? [], encryptionKey: box.encryptionKey };
+    await world.database.raw('update attempts set grants = 31 where attempt = ?', [request.attempt]);
+    expect(await grantToBox(box.deps, box.caller, request)).toMatchObject({ items: [{}] });
+    await expect(grantToBox(box.deps, box.caller, request)).rejects.toMatchObject({ code: 'GRANT_BUDGET' });
+  });
+
+  test('I20: of a worker leaves the same two rows', async () => {
+    const workspace = randomUUID();
+    await world.record(workspace, { template: 'seo-agent' });
+    await world.settle();
+    const rows = await world.database('audit').where({ subject_id: workspace, action: 'decrypt' }).orderBy('id');
+    expect(rows).toMatchObject([{ outcome: 'intent' }, { outcome: 'opened' }]);
   });
 });
