@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { effectiveEntitlement } from '../entitlements/effective.ts';
 import { loadLines, readClock } from '../entitlements/sql.ts';
 import { appendAudit, type AuditRow } from '../process/audit.ts';
-import { tx, type Database, type Transaction } from '../process/database.ts';
+import { tenantTx, type Database, type Transaction } from '../process/database.ts';
 import { asFailure, Failure } from '../process/failure.ts';
 import type { LockedWorkspace } from './delivery-rows.ts';
 import { nameOf } from './forbidden.ts';
@@ -68,7 +68,7 @@ export async function signGrant(signer: ObjectSigner, { release, at, seconds }: 
  */
 export async function recordingDecrypt<T>(database: Database, plan: DeliveryPlan, granted: GrantedRelease, decrypt: () => Promise<T>): Promise<T> {
   const record = async (outcome: string, code?: AuditRow['code']): Promise<void> => {
-    await tx(database, async (trx) => { await appendAudit(trx, [rowOf(plan, granted, { action: 'decrypt', outcome, ...(code !== undefined && { code }) })]); });
+    await tenantTx(database, plan.workspace.orgId, async (trx) => { await appendAudit(trx, [rowOf(plan, granted, { action: 'decrypt', outcome, ...(code !== undefined && { code }) })]); });
   };
   let opened: T;
   try {

@@ -7,7 +7,7 @@ import { Failure } from '../process/failure.ts';
  * gets a row here (test/rules/database-roles.test.ts).
  */
 export const databaseRoles = {
-  http: 'the HTTP door: one tenant at a time',
+  http: 'the HTTP door: one tenant at a time; where it answers boxes its login is a member of deliveries too',
   deliveries: 'the role deliveries: one tenant at a time, but for claims and pages of wakes',
   consumers: 'the roles entitlements and workspaces',
   relay: 'the role relay',
@@ -67,6 +67,7 @@ export const tableRights: Readonly<Record<string, TableRights>> = {
   entitlement_revisions: { tenant: 'org', rights: { http: 'select', relay: 'select, insert, update', consumers: 'select, insert, update', sweeper: 'select, insert, update', operator: 'select' } },
   sellers: { tenant: 'none', rights: { runner: 'select', relay: 'select', rollouts: 'select', http: 'select', deliveries: 'select', consumers: 'select', sweeper: 'select', publisher: 'select, insert', operator: 'select' } },
   items: { tenant: 'none', rights: { runner: 'select', relay: 'select, update (catalogue_version)', rollouts: 'select, update (catalogue_version)', http: 'select', deliveries: 'select', consumers: 'select', sweeper: 'select', publisher: 'select, insert, update', operator: 'select' } },
+  key_lists: { tenant: 'none', rights: { http: 'select', deliveries: 'select', publisher: 'select, insert', operator: 'select' } },
   releases: { tenant: 'none', rights: { runner: 'select', relay: 'select', rollouts: 'select', http: 'select', deliveries: 'select', consumers: 'select', sweeper: 'select', publisher: 'select, insert, update', operator: 'select' } },
   channels: { tenant: 'none', rights: { runner: 'select', relay: 'select', rollouts: 'select, insert, update', http: 'select', deliveries: 'select', consumers: 'select', sweeper: 'select', publisher: 'select, insert, update', operator: 'select' } },
   runtime_baselines: { tenant: 'none', rights: { deliveries: 'select', sweeper: 'select', rollouts: 'select', relay: 'select', runner: 'select', publisher: 'select, insert, update, delete', operator: 'select' } },

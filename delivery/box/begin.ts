@@ -1,5 +1,5 @@
 import { retryDelayMs } from '../../process/backoff.ts';
-import { tx, type Transaction } from '../../process/database.ts';
+import { tenantTx, type Transaction } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import { claimOne, deferClaim, readClaim, settleClaim, type Claim } from '../../process/pending.ts';
 import { closeAttempts, lockWorkspace, raiseAttemptNumbers, writeDelivery, writeWaiting, type LockedWorkspace } from '../delivery-rows.ts';
@@ -23,7 +23,7 @@ export interface BeginInput {
  */
 export async function beginAttempt(deps: BoxDeps, caller: BoxCaller, input: BeginInput): Promise<DeliveryPlan | undefined> {
   const { database, options } = deps;
-  const claimed = await tx(database, async (trx): Promise<Claim | undefined> => {
+  const claimed = await tenantTx(database, caller.orgId, async (trx): Promise<Claim | undefined> => {
     const locked = await lockWorkspace(trx, caller.workspaceId);
     if (locked === undefined) return undefined; // never asked for anything: no delivery row (C6)
     checkCaller(caller, locked.workspace);

@@ -1,5 +1,5 @@
 import { appendAudit } from '../../process/audit.ts';
-import { tx, type Transaction } from '../../process/database.ts';
+import { tenantTx, type Transaction } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import { renewClaim } from '../../process/pending.ts';
 import { sealContext, type SealContext } from '../../catalogue/seal-context.ts';
@@ -80,7 +80,7 @@ export async function grantToBox(deps: FetchDeps, caller: BoxCaller, request: Fe
     throw new Failure('input', 'FIELD_INVALID', 'encryption_key is not the one that the token names: data keys are wrapped to that one alone');
   }
   // Who asks is checked below, under the locks; an attempt of another workspace is not found.
-  const plan = await tx(database, async (trx) => await restorePlan(trx, caller.workspaceId, request.attempt));
+  const plan = await tenantTx(database, caller.orgId, async (trx) => await restorePlan(trx, caller.workspaceId, request.attempt));
   if (plan === undefined) return 'superseded';
   const since = performance.now();
   const releases = releasesOf(plan, request);
@@ -134,7 +134,7 @@ async function spendBudget(trx: Transaction, { attempt, wanted }: DeliveryPlan, 
 
 /** Every refusal is on record as every grant is (E2). */
 async function recordDenial({ database }: BoxDeps, { workspace, attempt }: DeliveryPlan, releases: readonly PlannedRelease[], step: string): Promise<void> {
-  await tx(database, async (trx) => {
+  await tenantTx(database, workspace.orgId, async (trx) => {
     await appendAudit(trx, [{
       subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'grant', outcome: 'deny', attempt,
       causedBy: workspace.eventId, detail: { releases: releases.map(nameOf), because: step },

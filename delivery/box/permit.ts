@@ -1,5 +1,5 @@
 import { readClock } from '../../entitlements/sql.ts';
-import { tx, type Transaction } from '../../process/database.ts';
+import { tenantTx, type Transaction } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import { applyScope, asideRecordOf, type ApplyScope } from '../apply-scope.ts';
 import { permit } from '../permit.ts';
@@ -28,7 +28,7 @@ export interface Permitted {
 export async function permitBox(
   { database, options }: BoxDeps, caller: BoxCaller, asked: { readonly attempt: number; readonly making: readonly string[] },
 ): Promise<Permitted | Exclude<Step, 'done'>> {
-  const open = await tx(database, async (trx) => {
+  const open = await tenantTx(database, caller.orgId, async (trx) => {
     const found = await openAttempt(trx, caller, asked.attempt);
     return found && { ...found, given: await readRecord(trx, asked.attempt) };
   });

@@ -1,5 +1,5 @@
 import { appendAudit } from '../../process/audit.ts';
-import { tx, type Transaction } from '../../process/database.ts';
+import { tenantTx, type Transaction } from '../../process/database.ts';
 import { Failure } from '../../process/failure.ts';
 import { readClaim } from '../../process/pending.ts';
 import { isCode, type Code } from '../../schemas/codes.ts';
@@ -50,7 +50,7 @@ interface Recorded extends OpenAttempt {
  * @throws Failure as checkCaller; input REPORT_REFUSED
  */
 export async function reportBox(deps: BoxDeps, caller: BoxCaller, report: BoxReport): Promise<ReportAnswer> {
-  const recorded = await tx(deps.database, async (trx) => await readRecorded(trx, caller, report.attempt));
+  const recorded = await tenantTx(deps.database, caller.orgId, async (trx) => await readRecorded(trx, caller, report.attempt));
   if (recorded === undefined) return plain('superseded');
   const { plan } = recorded;
   if (recorded.outcome !== null) return repeated(recorded);
@@ -72,7 +72,7 @@ export async function reportBox(deps: BoxDeps, caller: BoxCaller, report: BoxRep
   if (needsPermit && !recorded.permitted) return plain('permit_expired');
   const step = await settleReport(deps, recorded, judged);
   if (step === 'superseded' || step === 'replan') return plain(step);
-  return await tx(deps.database, async (trx) => {
+  return await tenantTx(deps.database, caller.orgId, async (trx) => {
     const now = await readRecorded(trx, caller, report.attempt);
     // Earlier releases are no longer among the receipts now, but their copies may wait.
     return now === undefined ? plain('superseded') : { ...repeated(now), mayHold: mayHold(recorded) };
@@ -149,7 +149,7 @@ function mayHold({ plan, receipts }: Recorded): Sha256[] {
 
 /** Somebody has to look at it: a box that reports other bytes than it was given is broken, or not ours (C9). */
 async function recordRefusal({ database }: BoxDeps, { workspace, attempt }: DeliveryPlan, failure: Failure): Promise<void> {
-  await tx(database, async (trx) => {
+  await tenantTx(database, workspace.orgId, async (trx) => {
     await appendAudit(trx, [{
       subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'report', outcome: 'deny', code: failure.code,
       attempt, causedBy: workspace.eventId, detail: { message: failure.message },
@@ -159,7 +159,7 @@ async function recordRefusal({ database }: BoxDeps, { workspace, attempt }: Deli
 
 async function recordRescued({ database }: BoxDeps, { workspace, attempt }: DeliveryPlan, { rescued }: BoxReport): Promise<void> {
   if (rescued.returned.length + rescued.kept.length === 0) return;
-  await tx(database, async (trx) => {
+  await tenantTx(database, workspace.orgId, async (trx) => {
     await appendAudit(trx, [{
       subjectKind: 'workspace', subjectId: workspace.workspaceId, orgId: workspace.orgId, action: 'fence', outcome: 'rescued', attempt,
       detail: { returned: rescued.returned.slice(0, 100), kept: rescued.kept.slice(0, 100) },

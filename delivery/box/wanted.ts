@@ -1,5 +1,5 @@
 import { readClock } from '../../entitlements/sql.ts';
-import { tx, type Transaction } from '../../process/database.ts';
+import { tenantTx, type Transaction } from '../../process/database.ts';
 import { asFailure } from '../../process/failure.ts';
 import type { PendingSight } from '../../process/pending.ts';
 import type { Code } from '../../schemas/codes.ts';
@@ -63,7 +63,7 @@ export async function askWanted(deps: WantedDeps, caller: BoxCaller, question: W
   const known = parseTag(question.tag);
   if (known === undefined) return await answer(deps, caller, question, await beginAttempt(deps, caller, question));
 
-  const now = await tx(deps.database, async (trx) => {
+  const now = await tenantTx(deps.database, caller.orgId, async (trx) => {
     await checkCurrent(trx, caller);
     return await readClock(trx);
   });
@@ -99,8 +99,8 @@ function differs(tag: Tag, sight: PendingSight | undefined): boolean {
 /** Leases of different workspaces are not all renewed in the same second. */
 const offsetOf = ({ workspaceId }: Pick<BoxCaller, 'workspaceId'>): number => Number.parseInt(workspaceId.slice(0, 8), 16) % leaseRenewalMs;
 
-async function running({ database }: WantedDeps, { workspaceId }: BoxCaller, { attempt }: Tag): Promise<DeliveryPlan | undefined> {
-  return attempt === 0 ? undefined : await tx(database, async (trx) => await restorePlan(trx, workspaceId, attempt));
+async function running({ database }: WantedDeps, { workspaceId, orgId }: BoxCaller, { attempt }: Tag): Promise<DeliveryPlan | undefined> {
+  return attempt === 0 ? undefined : await tenantTx(database, orgId, async (trx) => await restorePlan(trx, workspaceId, attempt));
 }
 
 /** The record without the delivery row: a workspace that never asked for anything has one all the same (C6). */
@@ -114,7 +114,7 @@ async function checkCurrent(trx: Transaction, caller: BoxCaller): Promise<Wanted
 
 async function answer(deps: WantedDeps, caller: BoxCaller, question: WantedQuestion, begun: DeliveryPlan | undefined): Promise<WantedAnswer> {
   const plan = await verified(deps, begun);
-  const said = await tx(deps.database, async (trx) => {
+  const said = await tenantTx(deps.database, caller.orgId, async (trx) => {
     const workspace = await checkCurrent(trx, caller);
     const locked = await lockWorkspace(trx, caller.workspaceId);
     const current = plan ?? (locked && await resolveTemplateAssets(trx, locked.workspace.template, locked, { attempt: 0, n: 0 }, deps.options));
