@@ -76,22 +76,22 @@ export const tableRights: Readonly<Record<string, TableRights>> = {
   baselines: { tenant: 'none', rights: { runner: 'select', deliveries: 'select', sweeper: 'select', publisher: 'select, insert', operator: 'select' } },
   // The door reads of which tenant a workspace is before it has one.
   workspace_records: { tenant: 'org', everyTenantFor: ['http'], rights: { runner: 'select', rollouts: 'select', http: 'select', deliveries: locks('event_id'), consumers: 'select, insert, update', sweeper: locks('event_id'), operator: 'select' } },
-  workspace_items: { tenant: 'org', rights: { http: 'select', runner: 'select', relay: 'select, insert, delete', rollouts: 'select', deliveries: 'select, insert, delete', consumers: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
+  workspace_items: { tenant: 'org', rights: { publisher: 'select', http: 'select', runner: 'select', relay: 'select, insert, delete', rollouts: 'select', deliveries: 'select, insert, delete', consumers: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
   pending: {
     // A claim takes what is due, whosever it is; what the claim is for is read in a transaction of its tenant.
     tenant: 'org', everyTenantFor: ['deliveries'],
-    rights: { runner: 'select, insert, update', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, insert, update, delete', consumers: 'select, insert, update', sweeper: 'select, insert, update', operator: 'select' },
+    rights: { publisher: 'select, insert, update', runner: 'select, insert, update', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, insert, update, delete', consumers: 'select, insert, update', sweeper: 'select, insert, update', operator: 'select' },
   },
   // A page of wakes belongs to an item; it says of which org only where the cause was a line.
   fanouts: { tenant: 'none', rights: { http: 'select', relay: 'insert', rollouts: 'select, insert', deliveries: 'select, update', consumers: 'insert', sweeper: 'insert', publisher: 'insert', operator: 'select' } },
-  deliveries: { tenant: 'org', rights: { runner: 'select', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, update', consumers: 'select, insert, update', sweeper: 'select, update', operator: 'select' } },
+  deliveries: { tenant: 'org', rights: { publisher: 'select', runner: 'select', relay: 'select, insert, update', rollouts: 'select', http: 'select', deliveries: 'select, update', consumers: 'select, insert, update', sweeper: 'select, update', operator: 'select' } },
   attempts: { tenant: 'org', rights: { rollouts: 'select', http: 'select', deliveries: 'select, insert, update', sweeper: 'select', operator: 'select' } },
   receipts: { tenant: 'workspace', rights: { relay: 'select, insert, update, delete', http: 'select', deliveries: 'select, insert, update, delete', sweeper: 'select', operator: 'select' } },
   receipt_directories: { tenant: 'workspace', rights: { relay: 'select, insert, delete', deliveries: 'select, insert, delete', sweeper: 'select', operator: 'select' } },
 };
 
 const sequenceRights: Readonly<Record<string, Partial<Readonly<Record<DatabaseRole, string>>>>> = {
-  pending_n: { deliveries: 'usage', consumers: 'usage', relay: 'usage', sweeper: 'usage', runner: 'usage' },
+  pending_n: { publisher: 'usage', deliveries: 'usage', consumers: 'usage', relay: 'usage', sweeper: 'usage', runner: 'usage' },
   // Raised where the database is behind its volumes or its topics (I26).
   attempt_numbers: { deliveries: 'usage, update', relay: 'select, update' },
 };

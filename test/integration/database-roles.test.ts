@@ -5,6 +5,7 @@ import { createAuditHeads } from '../../adapters/s3/audit-heads.ts';
 import { recordBaseline } from '../../catalogue/baselines.ts';
 import { sha256 } from '../../catalogue/sha256.ts';
 import { findItem } from '../../catalogue/lookup.ts';
+import { moveSource } from '../../catalogue/release-source.ts';
 import { changeStatus, setChannel } from '../../catalogue/releases.ts';
 import { defaultTerms } from '../../catalogue/rollout.ts';
 import { startRollout } from '../../catalogue/rollouts.ts';
@@ -80,6 +81,11 @@ describe('each process does its work as its role', () => {
     await world.publish('seo', '1.0.0', { 'system-prompt.md': 'one\n', 'config.yaml': 'temperature: 0.2\n' }, { database });
     await world.publish('seo', '1.1.0', { 'system-prompt.md': 'two\n', 'config.yaml': 'temperature: 0.2\n' }, { database });
     await changeStatus(database, { itemId: parseItemId('seo'), version: parseVersion('1.0.0'), status: 'yanked', reason: 'a test' });
+    const terms = async (access: string): Promise<void> => { await world.database('items').where({ item_id: 'seo' }).update({ access }); };
+    await terms('open');
+    await world.database('releases').where({ item_id: 'seo' }).update({ repository: 'https://git.example.test/a/seo' });
+    for (const source of ['open', 'brokered'] as const) await moveSource(database, { itemId: parseItemId('seo'), version: parseVersion('1.1.0'), source, reason: 'a test' });
+    await terms('sold');
     await recordBaseline(database, { runtime: parseKnownRuntime('claude-code'), files: [{ path: 'skills/old.md', sha256: sha256('before') }], reason: 'a test' });
   });
 
