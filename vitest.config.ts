@@ -47,6 +47,16 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'agents',
+          setupFiles: ['test/support/seed.setup.ts'],
+          include: ['test/agents/**/*.test.ts'],
+          globalSetup: ['test/support/stack.setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
           name: 'integration',
           setupFiles: ['test/support/seed.setup.ts'],
           include: ['test/integration/**/*.test.ts', 'test/e2e/**/*.test.ts'],

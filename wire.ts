@@ -70,6 +70,7 @@ export const settingsOf = {
   sources: [...database, ...limitSettings, ...gitSettings, 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs'],
   deliveries: [...database, ...signer, ...unwrapper, ...limitSettings, ...gitSettings, 'fetchTimeoutMs', 'fetchIdleMs', 'volumesRoot', 'thirdPartySellers', 'deliveriesAtOnce', 'inFlightBytesMax', 'ciphertextCacheBytesMax', 'settleWindowMs', 'leaseMs'],
   box,
+  agent: [...limitSettings, 'brokerUrl', 'boxWorkspaceId', 'boxVolume', 'tokenFile', 'keyListFile', 'storeHosts', 'fetchHosts', 'fetchTimeoutMs', 'fetchIdleMs'],
   http: [
     ...database, 'controlPlaneDatabaseUrl', 'controlPlaneDatabaseSchema', 'billingDatabaseUrl', 'billingDatabaseSchema',
     'httpAddress', 'httpPort', 'httpUrl', 'httpProxies', 'addressPerMinute', 'workspacePerMinute', 'fetchHosts',

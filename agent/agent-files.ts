@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync, openSync, fsyncSync, closeSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { Failure } from '../process/failure.ts';
@@ -27,6 +28,22 @@ export class AgentFiles {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw new Failure('subject', 'VOLUME_UNWRITABLE', `${join(this.#folder, name)} cannot be read: ${(error as Error).message}`, { cause: error });
     }
+  }
+
+  /** As write, but leaves alone what another has made meanwhile. */
+  make(name: AgentFile, text: string): void {
+    const path = join(this.#folder, name);
+    const beside = `${path}.${randomUUID()}`;
+    guarded(path, () => {
+      writeFileSync(beside, text, { mode: 0o600, flush: true, flag: 'wx' });
+      try {
+        linkSync(beside, path);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      } finally {
+        unlinkSync(beside);
+      }
+    });
   }
 
   /** Durable when it returns. */

@@ -19,9 +19,9 @@ const publicFields = ['kty', 'crv', 'x', 'y'] as const;
  * @throws Failure subject VOLUME_UNWRITABLE, VOLUME_FULL; input CONFIG_INVALID for a file that holds no keys
  */
 export async function loadAgentKeys(files: AgentFiles): Promise<AgentKeys> {
-  const kept = files.read('keys.json');
-  const { signing, encryption } = kept === undefined ? await makeKeys() : readKeys(kept);
-  if (kept === undefined) files.write('keys.json', JSON.stringify({ signing, encryption }));
+  if (files.read('keys.json') === undefined) files.make('keys.json', JSON.stringify(await makeKeys()));
+  // Read back in any case: of two that start at once, one's keys are the volume's.
+  const { signing, encryption } = readKeys(files.read('keys.json') ?? '');
   const keys = { signing: await open(signing, 'EdDSA'), encryption: await open(encryption, 'ECDH-ES+A256KW') };
   files.write('public-keys.json', JSON.stringify({
     signing: keys.signing.publicJwk, signing_thumbprint: keys.signing.thumbprint,

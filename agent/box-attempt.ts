@@ -8,7 +8,7 @@ import type { Broker } from './broker.ts';
 import { fetchRelease, type FetchDeps } from './fetch-release.ts';
 import { heldFilesOf, readHeld, unionHeld, writeHeld } from './held.ts';
 import { attemptReport, failedReport, probedFiles, type Found } from './report.ts';
-import type { TrustedKeys } from './trusted-keys.ts';
+import type { TrustedKeys } from './key-trust.ts';
 import { verifySet, type VerifiedItem } from './verify-set.ts';
 
 export interface BoxDeps extends FetchDeps {
@@ -87,7 +87,8 @@ class BoxAttempt {
       case 'stage':
         return await this.#stage();
       case 'probe': {
-        const { files, users } = await this.#probe(this.#files);
+        const { probes, probe_paths: identity } = this.#wanted;
+        const { files, users } = await this.#probe(probes === 'identity' ? this.#files.filter((file) => identity.includes(file.path)) : this.#files);
         return await this.#report({ files, kept: users, removed: [], directories });
       }
       case 'discard':

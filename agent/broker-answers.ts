@@ -1,3 +1,4 @@
+import type { SignedKeyList } from '../catalogue/key-list.ts';
 import type { Kind } from '../catalogue/target-path.ts';
 import type { AsideEntry, AsideRecord } from '../delivery/volume/volume-work.ts';
 import { isCode, type Code } from '../schemas/codes.ts';
@@ -54,6 +55,9 @@ export interface Wanted {
   readonly attempt: number | null;
   readonly act: Act;
   readonly set_digest: Sha256;
+  /** With `probe`: which files are to be read. */
+  readonly probes: 'all' | 'identity' | null;
+  readonly probe_paths: readonly string[];
   readonly items: readonly WantedItem[];
   readonly removal: readonly string[];
   readonly denied: readonly string[];
@@ -157,6 +161,8 @@ const wanted = record<Wanted>({
   attempt: nullable(parseCount),
   act: symbolOf(acts),
   set_digest: parseSha256,
+  probes: nullable(symbolOf(['all', 'identity'])),
+  probe_paths: paths,
   items: list(wantedItem, { max: itemsMax }),
   removal: paths,
   denied: paths,
@@ -186,21 +192,15 @@ const codeOrNull: Parser<Code | null> = (value, field) => {
 };
 
 const reported = record<Reported>({ result: symbolOf(reportResults), code: codeOrNull, may_hold: sha256s(filesMax) });
-const keyLists = record<{ lists: readonly SignedList[] }>({
-  lists: list(record<SignedList>({ signed: text, signatures: list(record<SignedList['signatures'][number]>({ key_id: text, signature: text }), { max: 100 }) }), { max: 100 }),
+const keyLists = record<{ lists: readonly SignedKeyList[] }>({
+  lists: list(record<SignedKeyList>({ signed: text, signatures: list(record<SignedKeyList['signatures'][number]>({ key_id: text, signature: text }), { max: 100 }) }), { max: 100 }),
 });
-
-/** A key list as the broker serves it: verified by catalogue/key-list. */
-export interface SignedList {
-  readonly signed: string;
-  readonly signatures: readonly { readonly key_id: string; readonly signature: string }[];
-}
 
 export const parseWanted = (value: unknown): Wanted => wanted(value, '', 'tolerant');
 export const parseGranted = (value: unknown): Granted => overtaken(value) ?? { result: 'granted', ...granted(value, '', 'tolerant') };
 export const parsePermitted = (value: unknown): Permitted => overtaken(value) ?? { result: 'granted', ...permitted(value, '', 'tolerant') };
 export const parseReported = (value: unknown): Reported => reported(value, '', 'tolerant');
-export const parseKeyLists = (value: unknown): readonly SignedList[] => keyLists(value, '', 'tolerant').lists;
+export const parseKeyLists = (value: unknown): readonly SignedKeyList[] => keyLists(value, '', 'tolerant').lists;
 
 const result = record<{ result: Overtaken['result'] | 'granted' }>({ result: symbolOf(['granted', 'replan', 'superseded']) });
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+import type { SignedKeyList } from '../catalogue/key-list.ts';
 import { asFailure, Failure, type FailureKind } from '../process/failure.ts';
 import { isCode, type Code } from '../schemas/codes.ts';
 import { FieldError, type WorkspaceId } from '../schemas/ids.ts';
@@ -7,7 +8,7 @@ import type { AgentClock } from './agent-clock.ts';
 import type { AgentKeys } from './agent-keys.ts';
 import {
   parseGranted, parseKeyLists, parsePermitted, parseReported, parseWanted, serverTimeOf,
-  type Granted, type Permitted, type Reported, type SignedList, type Wanted,
+  type Granted, type Permitted, type Reported, type Wanted,
 } from './broker-answers.ts';
 import { dpopProof } from './dpop.ts';
 import type { WorkspaceTokens } from './workspace-tokens.ts';
@@ -87,7 +88,7 @@ export class Broker {
   }
 
   /** The key lists after a version, oldest first. Needs no proof of who asks. */
-  async keyLists(after: number, signal: AbortSignal): Promise<readonly SignedList[]> {
+  async keyLists(after: number, signal: AbortSignal): Promise<readonly SignedKeyList[]> {
     const url = new URL(`${this.#options.url}/v1/keys?after=${after}`);
     const answer = await this.#send(url, { method: 'GET', headers: {} }, answerMs, signal);
     if (answer.status !== 200) throw problemFailure(answer);
@@ -112,8 +113,8 @@ export class Broker {
   async #ask(method: 'GET' | 'POST', route: string, { headers = {}, body, deadlineMs, signal }: Asking): Promise<Answer> {
     const { url: base, workspaceId, keys, tokens, clock } = this.#options;
     const url = new URL(`${base}/v1/workspaces/${workspaceId}/${route}`);
-    for (let isSecond = false; ; isSecond = true) {
-      const token = await tokens.current(signal);
+    let token = await tokens.current(signal);
+    for (;;) {
       const proof = await dpopProof(keys, method, url, token, clock.nowMs());
       const answer = await this.#send(url, {
         method,
@@ -122,8 +123,10 @@ export class Broker {
       }, deadlineMs, signal);
       if (answer.status === 200 || answer.status === 304) return answer;
       const failure = problemFailure(answer);
-      if (isSecond || !tokenIsOver.has(failure.code)) throw failure;
-      tokens.refused(token);
+      // The same token may pass later: the pipeline may not have heard yet of a workspace that is new.
+      const newer = tokenIsOver.has(failure.code) ? await tokens.current(signal) : token;
+      if (newer === token) throw failure;
+      token = newer;
     }
   }
 

@@ -6,7 +6,7 @@ import type { WantedFile } from '../delivery/volume/volume-work.ts';
 import { Failure } from '../process/failure.ts';
 import { findRuntime } from '../schemas/runtimes.ts';
 import type { Wanted, WantedItem } from './broker-answers.ts';
-import type { TrustedKeys } from './trusted-keys.ts';
+import type { TrustedKeys } from './key-trust.ts';
 
 /** A release of the wanted set whose manifest its seller has signed, with its files at their places on the volume. */
 export interface VerifiedItem {

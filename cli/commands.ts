@@ -1,3 +1,4 @@
+import { agentCommand } from './agent.ts';
 import { auditCommands } from './audit.ts';
 import { backfillCommands } from './backfill.ts';
 import { catalogueCommands } from './catalogue.ts';
@@ -31,6 +32,7 @@ export const commands: readonly Mountable[] = [
   envCommand,
   tokenCommand,
   runCommand,
+  agentCommand,
   migrateCommand,
   topicsCommands,
   schemasCommands,

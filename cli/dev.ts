@@ -11,6 +11,7 @@ import { prepareStateDir, publishRunning, withdrawRunning } from '../stack/state
 import { command } from './command.ts';
 import { companySettings, openCompany } from './dev/company.ts';
 import { prepareDevIssuer } from './dev/issuer.ts';
+import { prepareDevKeys } from './dev/key-list.ts';
 import { Narrator } from './dev/narrator.ts';
 import { whatNext } from './dev/next.ts';
 import { prepare, preparationSettings } from './dev/prepare.ts';
@@ -68,6 +69,7 @@ interface DevRun {
 
 async function runDev({ stack, stateDir, once, output, narrator, signal }: DevRun): Promise<ExitCode> {
   prepareDevIssuer(stateDir);
+  prepareDevKeys(stateDir);
   const config = readConfig([...preparationSettings, ...companySettings, 'logLevel'], devEnvironment(stack.connections, stateDir));
   const logFile = join(stateDir, 'logs', 'roles.log');
   mkdirSync(join(stateDir, 'logs'), { recursive: true });
@@ -77,9 +79,9 @@ async function runDev({ stack, stateDir, once, output, narrator, signal }: DevRu
   const file = openSync(logFile, 'w', 0o600);
   const log = (role: string): Logger => createLogger(config.logLevel, role, file);
   try {
-    const repository = await prepare(config, join(stateDir, 'examples'), narrator, log('prepare'), signal);
+    const repository = await prepare(config, stateDir, narrator, log('prepare'), signal);
     let scene: Scene | undefined;
-    await using company = openCompany(config, log, (event) => { scene?.hear(event); });
+    await using company = openCompany(config, stateDir, log, (event) => { scene?.hear(event); });
     const ended = new AbortController();
     const stop = AbortSignal.any([signal, ended.signal]);
     scene = new Scene({ ...company, volumes: config.volumesRoot, logFile }, stop);

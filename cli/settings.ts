@@ -5,6 +5,7 @@ import { Failure } from '../process/failure.ts';
 import { connectionsAsEnvironment, type StackConnections } from '../stack/connections.ts';
 import { findRunningStack } from '../stack/state-file.ts';
 import { devIssuerEnvironment } from './dev/issuer.ts';
+import { devKeyListFile, devLeaseFile } from './dev/key-list.ts';
 
 /** The checkout that this file is in, wherever the command is called from. */
 const checkout = resolve(import.meta.dirname, '..');
@@ -33,6 +34,9 @@ export function devEnvironment(connections: StackConnections, stateDir: string):
     // Several at once in one machine: each takes a port that is free.
     WAYBILL_HTTP_PORT: '0',
     ...devIssuerEnvironment(stateDir),
+    WAYBILL_LEASE_KEY_PATH: devLeaseFile(stateDir),
+    WAYBILL_KEY_LIST_FILE: devKeyListFile(stateDir),
+    WAYBILL_FETCH_HOSTS: new URL(connections.s3.endpoint).host,
   };
 }
 

@@ -123,6 +123,14 @@ function keySet(value: string): string {
 
 const issuerName = matching(/^[\x21-\x7e]{1,200}$/u, 'the `iss` of its tokens: 1 to 200 printable characters without blank');
 
+/** A box sends its proofs and its token there: encrypted, unless the way never leaves the machine. */
+function brokerAddress(value: string): string {
+  const address = http(value);
+  const { protocol, hostname } = new URL(address);
+  if (protocol === 'http:' && !['127.0.0.1', '[::1]', 'localhost'].includes(hostname)) throw new Error('a URL that begins with https://');
+  return address.replace(/\/+$/u, '');
+}
+
 const schemaName = matching(/^[a-z_][a-z0-9_]{0,62}$/u, 'the name of a schema: lower-case letters, digits and _');
 const setting = <T>(row: Setting<T>): Setting<T> => row;
 
@@ -192,6 +200,12 @@ export const settings = {
   addressPerMinute: setting({ variable: 'WAYBILL_HTTP_ADDRESS_LIMIT', parse: integer(1, 1_000_000), defaultText: '1200', unit: 'requests a minute', meaning: 'Most requests that one process takes from one address.' }),
   workspacePerMinute: setting({ variable: 'WAYBILL_HTTP_WORKSPACE_LIMIT', parse: integer(1, 1_000_000), defaultText: '600', unit: 'requests a minute', meaning: 'Most requests that one process takes of one workspace.' }),
   metricsListen: setting({ variable: 'WAYBILL_METRICS_LISTEN', parse: optional(listenAddress), defaultText: '', meaning: 'host:port where a process of `waybill run` serves `/metrics`, and nothing else, to whoever asks; served nowhere when empty.' }),
+  brokerUrl: setting({ variable: 'WAYBILL_BROKER_URL', parse: brokerAddress, meaning: 'Address of the broker that the agent of a box asks: the HTTP door of waybill.' }),
+  boxWorkspaceId: setting({ variable: 'WAYBILL_WORKSPACE_ID', parse: matching(/^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/u, 'a full lower-case UUID'), meaning: 'The workspace that the agent delivers to.' }),
+  boxVolume: setting({ variable: 'WAYBILL_VOLUME', parse: absolutePath, meaning: 'Root of the volume of that workspace.' }),
+  tokenFile: setting({ variable: 'WAYBILL_TOKEN_FILE', parse: absolutePath, meaning: "File in which the control plane keeps the workspace's token fresh; read anew for every request." }),
+  keyListFile: setting({ variable: 'WAYBILL_KEY_LIST_FILE', parse: absolutePath, meaning: 'The signed key list that the agent trusts from the beginning, as its image brings it.' }),
+  storeHosts: setting({ variable: 'WAYBILL_STORE_HOSTS', parse: hosts(0), defaultText: '', meaning: 'host:port pairs, separated by commas, of the object stores that the agent may fetch from; their names may lead to public addresses alone.' }),
   logLevel: setting({ variable: 'WAYBILL_LOG_LEVEL', parse: oneOf('debug', 'info', 'warn', 'error', 'silent'), defaultText: 'info', meaning: 'Least level that is logged.' }),
 } as const;
 

@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+
 import { createSeller } from '../../catalogue/publish/seller.ts';
 import type { Config, SettingName } from '../../process/config.ts';
 import type { Logger } from '../../process/log.ts';
@@ -6,6 +8,7 @@ import { applyTopicTable, registerSchemaTable, settingsOf, wireDatabase, wirePub
 import { migrateDatabase } from '../migrate.ts';
 import { makeExampleRepository, type ExampleRepository } from './example-repository.ts';
 import { publishExamples } from './example-releases.ts';
+import { publishDevKeyList } from './key-list.ts';
 import type { Narrator } from './narrator.ts';
 
 export const preparationSettings = [
@@ -17,7 +20,7 @@ type PreparationConfig = Config<(typeof preparationSettings)[number]>;
 
 /** Everything that has to be there before a role runs; each part is safe to repeat. Returns the repository of the examples. */
 export async function prepare(
-  config: PreparationConfig, repositoryPath: string, narrator: Narrator, log: Logger, signal: AbortSignal,
+  config: PreparationConfig, stateDir: string, narrator: Narrator, log: Logger, signal: AbortSignal,
 ): Promise<ExampleRepository> {
   await narrator.step('tables', async () => await migrateAll(config));
   signal.throwIfAborted();
@@ -34,7 +37,8 @@ export async function prepare(
     const { seller, created } = await createSeller(publishing.deps.database, publishing.sellerKeys, parseSellerId('platform'));
     return `${seller.sellerId}, ${created ? 'with a wrapping key and a signing key of its own' : 'as before'}`;
   });
-  const repository = await makeExampleRepository(repositoryPath, signal);
+  await narrator.step('key list', async () => await publishDevKeyList(publishing.deps.database, stateDir));
+  const repository = await makeExampleRepository(join(stateDir, 'examples'), signal);
   let published = performance.now();
   await publishExamples(publishing.deps, repository, ({ itemId, version, outcome, files, ciphertextBytes }) => {
     const size = `${String(files)} files, ${String(ciphertextBytes)} bytes sealed${outcome === 'unchanged' ? ', there already' : ''}`;

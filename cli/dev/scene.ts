@@ -6,6 +6,7 @@ import type { Database } from '../../process/database.ts';
 import type { AssetsEvent } from '../../producers/client.ts';
 import { Failure } from '../../process/failure.ts';
 import type { EventByType } from '../../schemas/generated/events.ts';
+import type { Boxes } from './boxes.ts';
 import { parseWorkspaceId } from '../../schemas/ids.ts';
 import { loadWorkspaceFacts } from '../../explain/workspace-facts.ts';
 import { reasonOf } from '../../explain/reason.ts';
@@ -16,6 +17,8 @@ type EventOf<T extends AssetsEvent['type']> = EventByType[T];
 export interface Stage {
   readonly controlPlane: ControlPlane;
   readonly billing: Billing;
+  /** Workspaces that deliver to themselves. */
+  readonly boxes: Pick<Boxes, 'start'>;
   /** The pipeline's database, to look at only. */
   readonly pipeline: Database;
   /** Folder that the volumes of the workspaces are in. */

@@ -52,6 +52,14 @@ export async function playStory(scene: Scene, narrator: Narrator, output: Output
     await scene.stage.billing.sell({ orgId: early.org, itemId: 'seo-agent', purchaseId: randomUUID() });
   }, 1);
 
+  narrator.chapter('A workspace that delivers to itself: an agent with a key of its own, an HTTP broker, neither Kafka nor a database');
+  const box = { org: randomUUID(), workspace: randomUUID() };
+  await story.buys(box.org, 'seo-agent');
+  await story.boots(box.workspace, async () => {
+    await scene.stage.controlPlane.provision({ workspace_id: box.workspace, org_id: box.org, runtime: 'claude-code', template: 'seo-agent', delivery_mode: 'box' });
+    scene.stage.boxes.start(box.workspace);
+  }, 1);
+
   narrator.chapter('A refund: a restart is asked for, and the template is gone at that boot');
   await story.isTakenAway(workspace, { orgId: org, itemId: 'support-agent', purchaseId: support }, 2);
   return { org: early.org, refunded: workspace, online: early.workspace };

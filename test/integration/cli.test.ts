@@ -243,7 +243,7 @@ describe('explaining', () => {
   });
 
   test('a step of the story that does not come true says why, and where the logs are', async () => {
-    const stage = { controlPlane: new ControlPlane(database, { findItem: async () => await Promise.resolve(undefined) }, '/nowhere'), billing: new Billing(database), pipeline: database, volumes: '/nowhere', logFile: '/logs/roles.log' };
+    const stage = { controlPlane: new ControlPlane(database, { findItem: async () => await Promise.resolve(undefined) }, '/nowhere'), billing: new Billing(database), pipeline: database, boxes: { start: () => undefined }, volumes: '/nowhere', logFile: '/logs/roles.log' };
     const scene = new Scene(stage, new AbortController().signal, 50);
     await expect(scene.said('AssetsReady', workspace)).rejects.toThrow(`no AssetsReady of workspace ${workspace} within 0.05 s: It is due now and no worker has taken it. The roles log to /logs/roles.log`);
     await expect(scene.until('something', async () => await Promise.resolve(false))).rejects.toThrow('something: not within 0.05 s. The roles log to /logs/roles.log');

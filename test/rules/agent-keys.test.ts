@@ -35,6 +35,12 @@ describe('the keys of a box', () => {
     expect(shown).not.toContain('"d"');
   });
 
+  test('of two that start at once, both have the keys of one', async () => {
+    const [one, other] = await Promise.all([loadAgentKeys(new AgentFiles(volume)), loadAgentKeys(new AgentFiles(volume))]);
+    expect(one.signing.thumbprint).toBe(other.signing.thumbprint);
+    expect(one.encryption.thumbprint).toBe(other.encryption.thumbprint);
+  });
+
   test('a file that holds none is said so, and not written over', async () => {
     const files = new AgentFiles(volume);
     writeFileSync(join(volume, '.waybill/agent/keys.json'), '{"signing":{}}');
