@@ -34,6 +34,11 @@ const examples: Partial<Record<SettingName, string>> = {
   volumesRoot: '/volumes',
   workspaceIssuer: 'https://control-plane.example',
   workspaceKeys: '/etc/waybill/workspaces.jwks.json',
+  brokerUrl: 'https://waybill.example',
+  boxWorkspaceId: '5f0c1a52-8a3e-4c57-9d55-0d5f7c1e2b11',
+  boxVolume: '/volume',
+  tokenFile: '/run/token',
+  keyListFile: '/etc/waybill/trusted-keys.json',
   webhookSecrets: `whsec_${'c2VjcmV0'.repeat(4)}`,
 };
 
@@ -110,6 +115,8 @@ describe('a half-configured environment', () => {
     ['WAYBILL_KAFKA_BROKERS', 'kafkaBrokers', 'localhost'],
     ['WAYBILL_KAFKA_BROKERS', 'kafkaBrokers', ' , '],
     ['WAYBILL_VOLUMES', 'volumesRoot', 'volumes'],
+    ['WAYBILL_BROKER_URL', 'brokerUrl', 'http://waybill.example'],
+    ['WAYBILL_WORKSPACE_ID', 'boxWorkspaceId', '5f0c1a52'],
     ['WAYBILL_DATABASE_SCHEMA', 'databaseSchema', 'way"bill'],
     ['WAYBILL_TOPIC_PREFIX', 'topicPrefix', 'a b'],
     ['WAYBILL_S3_BUCKET', 's3Bucket', 'Bucket'],
