@@ -17,7 +17,8 @@ export class AgentFiles {
   /** @param volume absolute path of the volume's root @throws Failure subject VOLUME_UNWRITABLE */
   constructor(volume: string) {
     this.#folder = join(volume, '.waybill', 'agent');
-    guarded(this.#folder, () => mkdirSync(this.#folder, { recursive: true, mode: 0o700 }));
+    // The root is never made: where it is missing, a mount is.
+    guarded(this.#folder, () => { for (const path of [join(volume, '.waybill'), this.#folder]) makeFolder(path); });
   }
 
   /** undefined where it was never written. */
@@ -60,6 +61,14 @@ export class AgentFiles {
         closeSync(folder);
       }
     });
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
 

@@ -191,7 +191,7 @@ class BoxAttempt {
       if (applied.kind === 'superseded') return 'superseded';
       const gone = new Set(applied.removed);
       const left = files.length === 0 ? union.files.filter((file) => !gone.has(file.path)) : coming;
-      writeHeld(kept, { files: left, directories: applied.directories, record });
+      writeHeld(kept, { files: left, directories: applied.directories, record, takenOut: union.takenOut });
       return applied;
     } catch (error) {
       if (error instanceof Failure && error.code === 'GRANT_EXPIRED') return 'expired';

@@ -27,6 +27,8 @@ export interface WantedQuery {
   readonly folders: readonly number[];
   /** The attempt whose folder is in order since its report. */
   readonly settled?: number | undefined;
+  /** What was sold was taken out while nobody could be asked. */
+  readonly takenOut?: boolean;
   /** The last answer's: answers when something has changed since. */
   readonly etag?: string | undefined;
 }
@@ -60,10 +62,11 @@ export class Broker {
   }
 
   /** What should be here. undefined: nothing changed since `etag`. */
-  async wanted({ folders, settled, etag }: WantedQuery, signal: AbortSignal): Promise<WantedAnswer | undefined> {
+  async wanted({ folders, settled, takenOut = false, etag }: WantedQuery, signal: AbortSignal): Promise<WantedAnswer | undefined> {
     const query = new URLSearchParams();
     if (folders.length > 0) query.set('folders', folders.toSorted((a, b) => b - a).slice(0, foldersMax).join(','));
     if (settled !== undefined) query.set('settled', String(settled));
+    if (takenOut) query.set('taken_out', 'sold');
     const headers = etag === undefined ? {} : { 'if-none-match': etag, prefer: `wait=${waitSeconds}` };
     const deadlineMs = etag === undefined ? answerMs : waitSeconds * 1000 + pollGraceMs;
     const answer = await this.#ask('GET', `wanted${query.size === 0 ? '' : `?${query.toString()}`}`, { headers, deadlineMs, signal });

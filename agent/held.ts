@@ -20,9 +20,11 @@ export interface Held {
   readonly directories: readonly string[];
   /** What the last permit let be moved aside: the fence judges by it. */
   readonly record: AsideRecord | null;
+  /** What was sold was taken out, and the broker has yet to be told. */
+  readonly takenOut: boolean;
 }
 
-const nothing: Held = { files: [], directories: [], record: null };
+const nothing: Held = { files: [], directories: [], record: null, takenOut: false };
 const max = 100_000;
 const paths = list(path, { max });
 
@@ -34,6 +36,7 @@ const held = record<Held>({
     entries: list(record<AsideRecord['entries'][number]>({ path, ours: list(parseSha256, { max }), denied: boolean }), { max }),
     directories: paths, making: paths,
   })),
+  takenOut: boolean,
 });
 
 /** One that cannot be read counts as nothing held: the broker's receipts know it all. */
@@ -56,5 +59,5 @@ export const heldFilesOf = (items: readonly VerifiedItem[]): HeldFile[] =>
 /** Between the permit and the end: the union of what was there and what will be (I8). */
 export function unionHeld(before: Held, coming: readonly HeldFile[], permitted: AsideRecord): Held {
   const byFile = new Map([...before.files, ...coming].map((file) => [`${file.path}\0${file.sha256}`, file]));
-  return { files: [...byFile.values()], directories: [...new Set([...before.directories, ...permitted.directories, ...permitted.making])], record: permitted };
+  return { files: [...byFile.values()], directories: [...new Set([...before.directories, ...permitted.directories, ...permitted.making])], record: permitted, takenOut: before.takenOut };
 }

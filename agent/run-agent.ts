@@ -7,6 +7,7 @@ import type { AgentClock } from './agent-clock.ts';
 import type { Wanted } from './broker-answers.ts';
 import { retryPauseMs, type Broker, type WantedAnswer } from './broker.ts';
 import { runBoxAttempt, type AttemptEnd, type BoxDeps } from './box-attempt.ts';
+import { readHeld, writeHeld } from './held.ts';
 import { hasRunOut, newerLease, verifyLease, type Lease } from './lease.ts';
 import { takeOutSold } from './take-out.ts';
 import type { KeyTrust } from './key-trust.ts';
@@ -63,11 +64,14 @@ class Agent {
    * `answered` is called whenever the broker answers.
    */
   async round(answered: () => void): Promise<void> {
-    const { broker, trust, volumes, volume } = this.#deps;
+    const { broker, files, trust, volumes, volume } = this.#deps;
     const inspection = await volumes.inspect({ volume });
+    if (inspection.isGone) throw new Failure('subject', 'VOLUME_UNWRITABLE', `the volume ${volume} is not there: mount it`);
     await trust.refresh(this.#signal);
     let folders = inspection.attempts;
-    let answer = await broker.wanted({ folders }, this.#signal);
+    const { takenOut } = readHeld(files);
+    let answer = await broker.wanted({ folders, takenOut }, this.#signal);
+    if (takenOut) writeHeld(files, { ...readHeld(files), takenOut: false });
     while (answer !== undefined) {
       answered();
       await this.#keepLease(answer.wanted);

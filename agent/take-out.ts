@@ -28,10 +28,11 @@ export async function takeOutSold({ volumes, volume, files }: TakeOutDeps): Prom
     entries: [...sold].map(([path, found]) => ({ path, ours: [...new Set(found.map((file) => file.sha256))].toSorted(), denied: false })),
     directories: held.directories.toSorted(), making: [],
   };
-  writeHeld(files, { ...held, record });
+  // Already now: a kill on the way leaves it to be told all the same.
+  writeHeld(files, { ...held, record, takenOut: true });
   const applied = await volumes.apply({ volume, attempt, record, wanted: [] });
   if (applied.kind === 'superseded') return [];
   await volumes.settle({ volume, attempt, record, mayHold: [] });
-  writeHeld(files, { files: held.files.filter((file) => file.access !== 'sold'), directories: applied.directories, record: null });
+  writeHeld(files, { files: held.files.filter((file) => file.access !== 'sold'), directories: applied.directories, record: null, takenOut: true });
   return applied.removed;
 }

@@ -1,5 +1,6 @@
 import Type, { type Static } from 'typebox';
 
+import { noteTakenOut } from '../../delivery/box/taken-out.ts';
 import { askWanted, type WantedAnswer } from '../../delivery/box/wanted.ts';
 import { targetRoot } from '../../catalogue/target-path.ts';
 import { Failure } from '../../process/failure.ts';
@@ -51,10 +52,11 @@ export const boxWantedRoute = defineRoute({
   summary: 'What the agent in a workspace is to do now; with If-None-Match and Prefer: wait=n held back until something changes',
   callers: { workspace: 'own' },
   params: workspaceParams,
-  query: Type.Object({ folders: Type.Optional(Type.String({ maxLength: 2_000 })), settled: Type.Optional(Type.String({ maxLength: 16 })) }, { additionalProperties: false }),
+  query: Type.Object({ folders: Type.Optional(Type.String({ maxLength: 2_000 })), settled: Type.Optional(Type.String({ maxLength: 16 })), taken_out: Type.Optional(Type.Literal('sold')) }, { additionalProperties: false }),
   answer: wantedBody,
   codes: ['NOT_FOUND', 'STALE_VERSION', 'UNSUPPORTED_VOLUME'],
   handle: async ({ caller, query, headers, signal }, { box }) => {
+    if (query.taken_out !== undefined) await noteTakenOut(box, workspaceCaller(caller));
     const answer = await askWanted(box, workspaceCaller(caller), {
       folders: parseFolders(query.folders), settled: query.settled === undefined ? null : parseNumber(query.settled, 'settled'),
       tag: tagOf(headers['if-none-match']), waitMs: 1_000 * waitSecondsOf(headers['prefer']), signal,

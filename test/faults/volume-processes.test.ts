@@ -169,7 +169,10 @@ describe('the pool of threads', () => {
 
   test('hands back failures with kind and code, and results that are no failures', async () => {
     const work = createVolumeWork({ threads: 1, entryBytesMax: 1 << 20 });
-    await expect(work.inspect({ volume: path.join(volume, 'nowhere') })).rejects.toMatchObject({ name: 'Failure', kind: 'subject', code: 'VOLUME_UNWRITABLE' });
+    const gone = path.join(volume, 'nowhere');
+    expect(await work.inspect({ volume: gone })).toEqual({ highestAttempt: 0, attempts: [], isGone: true });
+    await expect(work.inspect({ volume: path.join(gone, 'unmounted') })).rejects.toMatchObject({ name: 'Failure', kind: 'subject', code: 'VOLUME_UNWRITABLE' });
+    await expect(work.fence({ volume: gone, attempt: 1, asides: [] })).rejects.toMatchObject({ kind: 'subject', code: 'VOLUME_UNWRITABLE' });
     await expect(work.inspect({ volume: 'relative' })).rejects.toMatchObject({ kind: 'fault', code: 'FAULT' });
     await work.fence({ volume, attempt: 5, asides: [] });
     expect(await work.fence({ volume, attempt: 4, asides: [] })).toEqual({ kind: 'superseded' });

@@ -35,6 +35,10 @@ describe('the keys of a box', () => {
     expect(shown).not.toContain('"d"');
   });
 
+  test('are not made where the volume is not mounted', () => {
+    expect(() => new AgentFiles(join(volume, 'unmounted'))).toThrow(expect.objectContaining({ kind: 'subject', code: 'VOLUME_UNWRITABLE' }) as Error);
+  });
+
   test('of two that start at once, both have the keys of one', async () => {
     const [one, other] = await Promise.all([loadAgentKeys(new AgentFiles(volume)), loadAgentKeys(new AgentFiles(volume))]);
     expect(one.signing.thumbprint).toBe(other.signing.thumbprint);

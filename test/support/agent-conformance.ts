@@ -125,6 +125,7 @@ export function describeAgent(name: string, command: AgentCommand): void {
       const first = await world.start(command, id);
       await world.says(id, 'AssetsReady');
       await first.kill();
+      await world.deliveries.record(id, { status: 'online' });
       await world.away();
       const kept = world.deliveries.files(id);
       const agent = await world.start(command, id);
@@ -137,8 +138,15 @@ export function describeAgent(name: string, command: AgentCommand): void {
       const over = await world.start(command, id);
       await until(() => !('configs/system-prompt.md' in world.deliveries.files(id)), () => over.output);
       expect(world.deliveries.files(id)).toEqual({ 'configs/config.yaml': 'edited: true\n', 'plugins/open-notes/rules/notes.md': 'write it down\n' });
-      await over.kill();
+      // Asked again, waybill learns that it is gone, and mends it as it mends any difference: at the next boot.
       await world.serve();
+      await world.says(id, 'RestartRequested');
+      rmSync(join(world.deliveries.volume(id), 'configs/config.yaml'));
+      await world.deliveries.record(id, { boot: true });
+      await world.issueToken(id, 2);
+      await world.says(id, 'AssetsReady', { epoch: 2 });
+      expect(Object.keys(world.deliveries.files(id))).toContain('configs/system-prompt.md');
+      await over.kill();
     });
   });
 }

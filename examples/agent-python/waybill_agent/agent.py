@@ -55,8 +55,11 @@ class Agent:
             self._trust.refresh(self._broker)
             settled = etag = None
             while True:
-                answer = self._broker.wanted(volume.numbers(), settled, etag)
+                held = self._read_held()
+                answer = self._broker.wanted(volume.numbers(), settled, etag, held["taken_out"])
                 settled = None
+                if held["taken_out"]:
+                    self._write_held({**held, "taken_out": False})
                 if answer is None:
                     continue
                 wanted, etag = answer
@@ -191,11 +194,14 @@ class Agent:
         held = self._read_held()
         files = held["files"] + self._files_of(verified)
         unique = {(file["path"], file["sha256"]): file for file in files}
-        self._write_held({"files": list(unique.values()), "directories": sorted({*held["directories"], *record["directories"], *record["making"]}), "record": record})
+        self._write_held({
+            **held, "files": list(unique.values()), "record": record,
+            "directories": sorted({*held["directories"], *record["directories"], *record["making"]}),
+        })
 
     def _held(self, verified: list[dict], wanted: dict, directories: list[str], record: dict) -> None:
         files = self._files_of(verified) if wanted["act"] == "boot" else [file for file in self._read_held()["files"] if file["path"] not in wanted["removal"]]
-        self._write_held({"files": files, "directories": directories, "record": record})
+        self._write_held({**self._read_held(), "files": files, "directories": directories, "record": record})
 
     @staticmethod
     def _files_of(verified: list[dict]) -> list[dict]:
@@ -203,7 +209,7 @@ class Agent:
 
     def _read_held(self) -> dict:
         text = read_text(os.path.join(self._folder, "held.json"))
-        return {"files": [], "directories": [], "record": None} if text is None else json.loads(text)
+        return {"files": [], "directories": [], "record": None, "taken_out": False} if text is None else json.loads(text)
 
     def _write_held(self, held: dict) -> None:
         write_whole(os.path.join(self._folder, "held.json"), json.dumps(held))
@@ -223,10 +229,11 @@ class Agent:
                 "attempt": attempt.number, "directories": sorted(held["directories"]), "making": [],
                 "entries": [{"path": path, "ours": [file["sha256"] for file in sold if file["path"] == path], "denied": False} for path in paths],
             }
-            self._write_held({**held, "record": record})
+            self._write_held({**held, "record": record, "taken_out": True})
             applied = attempt.apply(record, [], float("inf"))
             attempt.settle(record, [])
-            self._write_held({"files": [file for file in held["files"] if file["access"] != "sold"], "directories": applied["directories"], "record": None})
+            left = [file for file in held["files"] if file["access"] != "sold"]
+            self._write_held({"files": left, "directories": applied["directories"], "record": None, "taken_out": True})
             print(json.dumps({"taken_out": len(paths)}), flush=True)
         finally:
             attempt.close()

@@ -21,13 +21,15 @@ class Broker:
         self._base = f"/v1/workspaces/{workspace_id}"
         self._keys, self._clock, self._token_path = keys, clock, token_path
 
-    def wanted(self, folders: list[int], settled: int | None = None, etag: str | None = None) -> tuple[dict, str] | None:
+    def wanted(self, folders: list[int], settled: int | None = None, etag: str | None = None, taken_out: bool = False) -> tuple[dict, str] | None:
         """None: nothing changed since the ETag."""
         query = {}
         if folders:
             query["folders"] = ",".join(str(number) for number in sorted(folders, reverse=True)[:100])
         if settled is not None:
             query["settled"] = str(settled)
+        if taken_out:
+            query["taken_out"] = "sold"
         headers = {} if etag is None else {"if-none-match": etag, "prefer": f"wait={WAIT_S}"}
         path = f"{self._base}/wanted" + (f"?{urllib.parse.urlencode(query)}" if query else "")
         status, answer, fresh = self._ask("GET", path, None, headers, ANSWER_S if etag is None else WAIT_S + 10)
