@@ -58,10 +58,11 @@ test.skipIf(!canStart)('a newcomer types `npm ci && npm start -- --once` and see
   const story = await type('npm', 'start', '--', '--once');
   const told = story.split('\n').filter((line) => line.startsWith('✓')).map((line) => /^✓ (?<what>\S+)/u.exec(line)?.groups?.['what']);
   expect(told).toEqual([
-    'services', 'tables', 'topics', 'schemas', 'seller', 'published', 'published', 'published', 'roles',
+    'services', 'tables', 'topics', 'schemas', 'seller', 'key', 'published', 'published', 'published', 'roles',
     'purchase', 'purchase', 'AssetsReady',
     'purchase', 'RestartRequested', 'AssetsReady',
     'AssetsRejected', 'AssetsReady',
+    'purchase', 'AssetsReady',
     'RestartRequested', 'MISSING_ASSETS',
   ]);
   expect(story).toMatch(/✓ AssetsReady +workspace [0-9a-f]{8}… {2}brand-voice@1\.0\.0 \+ seo-agent@1\.0\.0 {2}8 files {2}epoch 1 {2}\d+ ms/u);

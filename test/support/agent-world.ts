@@ -192,8 +192,18 @@ export class Agent {
 
 export async function until(isSo: () => boolean | Promise<boolean>, otherwise: () => string, ms: number = deadlineMs): Promise<void> {
   const end = performance.now() + ms;
-  while (!(await isSo())) {
+  while (!(await looked(isSo))) {
     if (performance.now() > end) throw new Error(otherwise());
     await delay(50);
+  }
+}
+
+/** A folder may go while it is read: the agent is at work. Then it is not so yet. */
+async function looked(isSo: () => boolean | Promise<boolean>): Promise<boolean> {
+  try {
+    return await isSo();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
   }
 }

@@ -288,7 +288,7 @@ export class DeliveryWorld {
 
   /** Every file in waybill's own folder of a volume. */
   residue(workspaceId: string): string[] {
-    return Object.keys(readFiles(this.volume(workspaceId), (path) => path.startsWith('.waybill')));
+    return filesBelow(this.volume(workspaceId), (path) => path.startsWith('.waybill'));
   }
 }
 
@@ -299,9 +299,14 @@ export function writeFiles(root: string, files: Files): void {
   }
 }
 
+/** Paths of the files below a folder; one that goes meanwhile (an agent is at work) is none. */
+function filesBelow(root: string, include: (path: string) => boolean): string[] {
+  return readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((path) => include(path) && lstatSync(join(root, path), { throwIfNoEntry: false })?.isFile() === true).toSorted();
+}
+
 function readFiles(root: string, include: (path: string) => boolean): Record<string, string> {
-  const names = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) => include(path) && lstatSync(join(root, path)).isFile());
-  return Object.fromEntries(names.toSorted().map((path) => [path, readFileSync(join(root, path), 'utf8')]));
+  return Object.fromEntries(filesBelow(root, include).map((path) => [path, readFileSync(join(root, path), 'utf8')]));
 }
 
 const envelope = () => ({ event_id: randomUUID(), occurred_at: Date.now(), caused_by: null, run_id: null });
