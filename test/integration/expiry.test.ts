@@ -9,7 +9,7 @@ import { silentLogger } from '../../process/log.ts';
 import type { EntitlementChanged } from '../../schemas/generated/events.ts';
 import { parseItemId, parsePurchaseId } from '../../schemas/ids.ts';
 import { emptyTables } from '../support/empty-tables.ts';
-import { items, orgs, purchase, workspaces } from '../support/histories.ts';
+import { items, orgs, purchase, revoke, workspaces } from '../support/histories.ts';
 import { createTestDatabase, type TestDatabase } from '../support/pipeline.ts';
 
 let context: TestDatabase;
@@ -73,6 +73,30 @@ describe('the announcement of a validity that has passed', () => {
     await Promise.all([announceDue(database), announceDue(database), announceDue(database)]);
     expect((await published()).filter((event) => !event.entitled)).toHaveLength(20);
     expect(await announceDue(database)).toBe(0);
+  });
+
+  test('races renewals and loses nothing: at rest each pair is what its lines say, said last, under revisions that only grow (A7, I2)', async () => {
+    const pairs = Array.from({ length: 60 }, (_, n) => parseItemId(`renewed-${n}`));
+    await apply(...pairs.map((item_id) => purchase({ item_id, valid_from: Date.now() - hour, valid_until: Date.now() + hour })));
+    await passHours(2);
+    // Two emitters go over what is due while the renewals are folded, a few pairs at a time; every third is refunded instead.
+    const renewal = (item_id: ReturnType<typeof parseItemId>, n: number): LineEvent => {
+      const terms = { item_id, entitlement_version: 2, valid_from: Date.now() - hour };
+      return n % 3 === 0 ? revoke({ ...terms, valid_until: null, ended_at: Date.now(), reason: 'refund' }) : purchase({ ...terms, valid_until: Date.now() + 9 * hour });
+    };
+    const renewals = pairs.map(renewal);
+    await Promise.all([
+      ...[0, 1].map(async () => { for (let rounds = 0; rounds < 12; rounds += 1) await announceDue(database); }),
+      (async () => { for (let at = 0; at < renewals.length; at += 5) await apply(...renewals.slice(at, at + 5)); })(),
+    ]);
+    expect(await announceDue(database)).toBe(0);
+
+    const said = Map.groupBy(await published(), (event) => event.item_id);
+    for (const [n, item] of pairs.entries()) {
+      const words = said.get(item) ?? [];
+      expect(words.at(-1), item).toMatchObject({ entitled: n % 3 !== 0, reason: n % 3 === 0 ? 'refund' : null, lines: [{ entitlement_version: 2 }] });
+      expect(words.map((event) => event.entitlement_revision), item).toEqual(words.map((_, at) => at + 1));
+    }
   });
 
   test('leaves the others of the pair standing', async () => {
