@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 /** One place of the code, broken on purpose. */
@@ -11,7 +11,10 @@ export interface Break {
 
 const checkout = resolve(import.meta.dirname, '../..');
 /** What a role needs to run. */
-const rooms = ['adapters', 'catalogue', 'cli', 'consumers', 'delivery', 'entitlements', 'examples', 'migrations', 'process', 'producers', 'schemas', 'stack', 'wire.ts', 'package.json'];
+const rooms = [
+  'adapters', 'agent', 'catalogue', 'cli', 'consumers', 'delivery', 'entitlements', 'examples', 'explain', 'http', 'migrations', 'process', 'producers', 'replay', 'schemas', 'stack',
+  ...readdirSync(checkout).filter((name) => /^wire.*\.ts$/u.test(name)), 'package.json',
+];
 
 /** A copy of the checkout with these breaks in it: its root, and its end. */
 export function breakBuild(breaks: readonly Break[]): { readonly root: string; remove(): void } {

@@ -76,6 +76,7 @@ export const controls: readonly Control[] = [
     name: 'a superseded attempt may go on',
     breaks: [
       { file: 'delivery/while-planned.ts', find: "if (locked === undefined || claim === undefined || locked.currentAttempt !== plan.attempt) return 'superseded';", replace: "if (locked === undefined) return 'superseded';" },
+      { file: 'delivery/while-planned.ts', find: "    if (claim.outcome !== null) return 'superseded';\n", replace: '' },
       { file: 'delivery/resolve-template-assets.ts', find: 'current.currentAttempt !== plan.attempt || ', replace: '' },
     ],
     check: frozen('a boot that only takes longer than its lease', 'probe', 1),
@@ -84,15 +85,15 @@ export const controls: readonly Control[] = [
     name: 'ready is said before apply',
     breaks: [{
       file: 'delivery/attempt.ts',
-      find: "    const applied = built === 'done' ? await this.#permitAndApply(this.#wanted",
-      replace: "    if (built === 'done') await finish(database, plan, { kept: [], directories: [], attempts: this.#tries }, options);\n    const applied = built === 'done' ? await this.#permitAndApply(this.#wanted",
+      find: "    const applied = built === 'done' ? await this.#permitAndApply(scope, survey)",
+      replace: "    if (built === 'done') await finish(database, plan, { kept: [], directories: [], attempts: this.#tries }, options);\n    const applied = built === 'done' ? await this.#permitAndApply(scope, survey)",
     }],
     check: killed(scenarios.boot, 0, 'permit:commit', 1),
   },
   {
     name: 'readiness by presence: the probe looks whether a file is there',
     breaks: [
-      { file: 'delivery/volume/probe.ts', find: "return digest.size === file.size && digest.sha256 === file.sha256 ? 'ok' : 'different';", replace: "return 'ok';" },
+      { file: 'delivery/volume/probe.ts', find: "state: digest.size === file.size && digest.sha256 === file.sha256 ? 'ok' : 'different'", replace: "state: 'ok'" },
     ],
     check: spoiledBeforeProbe,
   },
