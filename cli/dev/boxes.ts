@@ -7,6 +7,7 @@ import { loadAgentKeys } from '../../agent/agent-keys.ts';
 import type { Database } from '../../process/database.ts';
 import type { Runnable } from '../../process/lifecycle.ts';
 import type { Logger } from '../../process/log.ts';
+import { createNudge } from '../../process/nudge.ts';
 import { wireAgent } from '../../wire-agent.ts';
 import type { Needs } from '../../wire.ts';
 import { issueWorkspaceToken } from './issuer.ts';
@@ -37,7 +38,7 @@ export class Boxes implements Runnable {
   readonly name = 'boxes';
   readonly #options: BoxesOptions;
   readonly #starting: string[] = [];
-  #wake: () => void = () => undefined;
+  readonly #nudge = createNudge();
 
   constructor(options: BoxesOptions) {
     this.#options = options;
@@ -46,7 +47,7 @@ export class Boxes implements Runnable {
   /** An agent begins in the volume of this workspace. */
   start(workspaceId: string): void {
     this.#starting.push(workspaceId);
-    this.#wake();
+    this.#nudge.nudge();
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -54,11 +55,7 @@ export class Boxes implements Runnable {
     const running: Promise<void>[] = [];
     while (!signal.aborted) {
       for (const workspaceId of this.#starting.splice(0)) running.push(this.#runOne(workspaceId, signal).catch((error: unknown) => { failed.reject(error); }));
-      const { promise, resolve } = Promise.withResolvers<undefined>();
-      this.#wake = () => { resolve(undefined); };
-      signal.addEventListener('abort', this.#wake, { once: true });
-      if (this.#starting.length === 0 && !signal.aborted) await Promise.race([promise, failed.promise]);
-      signal.removeEventListener('abort', this.#wake);
+      await Promise.race([this.#nudge.wait(lookEveryMs, signal), failed.promise]);
     }
     await Promise.race([Promise.all(running), failed.promise]);
   }

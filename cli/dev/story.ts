@@ -82,7 +82,7 @@ class Story {
     await billing.sell({ orgId: ids.org_id, itemId: 'brand-voice', purchaseId: randomUUID() });
     await controlPlane.provision({ ...ids, runtime: 'claude-code' });
     await this.#scene.until('the first events', async () => await this.#arrived('entitlements', { org_id: ids.org_id }) && await this.#arrived('workspace_records', ids));
-    this.#done('roles', started, companyRoles.join(', '));
+    this.#done('roles', started, [...companyRoles, 'http'].join(', '));
   }
 
   /** A purchase, until the pipeline knows of it. Returns its id. */
