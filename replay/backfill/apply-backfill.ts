@@ -3,7 +3,7 @@ import { Failure } from '../../process/failure.ts';
 import type { CatalogueItem } from '../../producers/check-items.ts';
 import { parseWorkspaceId, type ItemId, type OrgId } from '../../schemas/ids.ts';
 import { driveRun, type Driven, type DriveOptions, type RunControl } from '../run/drive-run.ts';
-import { ItemPage, type ItemEnd } from '../run/item-page.ts';
+import { endEach, type ItemEnd } from '../run/item-page.ts';
 import { raiseFence } from '../run/lease.ts';
 import { loadItems, loadRun, requirePlanIntact, type Run, type RunItem } from '../run/runs.ts';
 import type { BackfillDeps } from './backfill-deps.ts';
@@ -104,18 +104,12 @@ async function requirePins(deps: BackfillDeps, run: Run, items: readonly RunItem
 }
 
 async function tagAll(deps: BackfillDeps, control: RunControl, items: readonly RunItem[]): Promise<void> {
-  const page = new ItemPage(control);
   const known = new Map<ItemId, CatalogueItem | undefined>();
-  try {
-    for (const item of items) {
-      await control.gate();
-      const { item: template } = item.plan as TagPlan; // a plan of this kind
-      if (!known.has(template)) known.set(template, await findItem(deps.database, template));
-      await page.add(item.line, await tagOne(deps, control, item, known.get(template)));
-    }
-  } finally {
-    await page.flush();
-  }
+  await endEach(control, items, async (item) => {
+    const { item: template } = item.plan as TagPlan; // a plan of this kind
+    if (!known.has(template)) known.set(template, await findItem(deps.database, template));
+    return await tagOne(deps, control, item, known.get(template));
+  });
 }
 
 async function tagOne(deps: BackfillDeps, control: RunControl, item: RunItem, known: CatalogueItem | undefined): Promise<ItemEnd> {

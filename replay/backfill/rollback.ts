@@ -1,9 +1,9 @@
 import { Failure } from '../../process/failure.ts';
 import { parseWorkspaceId, type ItemId } from '../../schemas/ids.ts';
 import { driveRun, type Driven, type DriveOptions } from '../run/drive-run.ts';
-import { ItemPage } from '../run/item-page.ts';
+import { endPlanned } from '../run/item-page.ts';
 import { raiseFence } from '../run/lease.ts';
-import { insertPlan, loadItems, loadRun, requirePlanIntact, type Run, type RunItem } from '../run/runs.ts';
+import { insertPlan, loadRun, requirePlanIntact, type Run, type RunItem } from '../run/runs.ts';
 import type { BackfillDeps } from './backfill-deps.ts';
 import { changeByRun } from './change-template.ts';
 import { listChanges, loadWorkspaces } from './control-plane-rows.ts';
@@ -49,22 +49,12 @@ export async function applyRollback(deps: BackfillDeps, runId: string, options: 
   await requirePlanIntact(deps.database, await loadRun(deps.database, runId, ['rollback']));
   return await driveRun(deps.database, runId, options, async (control) => {
     await raiseFence(deps.controlPlane, control.lease);
-    for (;;) {
-      const items = await loadItems(deps.database, runId, { state: 'planned', limit: 500 });
-      if (items.length === 0) return;
-      const page = new ItemPage(control);
-      try {
-        for (const item of items) {
-          await control.gate();
-          const { item: template, recordVersion } = item.plan as RevertPlan; // a plan of this kind
-          await page.add(item.line, await changeByRun(deps, control, {
-            workspaceId: parseWorkspaceId(item.subject), template: null, origin: 'rollback', known: undefined,
-            decide: (row) => decideRevert(row, { template, recordVersion }),
-          }));
-        }
-      } finally {
-        await page.flush();
-      }
-    }
+    await endPlanned(deps.database, control, async (item) => {
+      const { item: template, recordVersion } = item.plan as RevertPlan; // a plan of this kind
+      return await changeByRun(deps, control, {
+        workspaceId: parseWorkspaceId(item.subject), template: null, origin: 'rollback', known: undefined,
+        decide: (row) => decideRevert(row, { template, recordVersion }),
+      });
+    });
   });
 }

@@ -8,10 +8,10 @@ import { changeStatus, provisionWorkspace } from '../../producers/control-plane.
 import type { ItemId, WorkspaceId } from '../../schemas/ids.ts';
 import { findChange, insertChange, loadWorkspaces } from '../backfill/control-plane-rows.ts';
 import { driveRun, type Driven, type DriveOptions, type RunControl } from '../run/drive-run.ts';
-import { ItemPage, type ItemEnd } from '../run/item-page.ts';
+import { endPlanned, type ItemEnd } from '../run/item-page.ts';
 import { raiseFence, requireFenceThere } from '../run/lease.ts';
 import { refuseFaults, type LineFault } from '../run/line-faults.ts';
-import { insertPlan, loadItems, loadRun, requirePlanIntact, type Run, type RunItem } from '../run/runs.ts';
+import { insertPlan, loadRun, requirePlanIntact, type Run, type RunItem } from '../run/runs.ts';
 import { parseRows, subjectOf, type ImportedKind, type ImportedLine, type ImportedRow, type ImportedWorkspace, type ParsedRow, type RawRow } from './import-rows.ts';
 
 export interface ImportDeps {
@@ -103,19 +103,7 @@ export async function applyImport(deps: ImportDeps, runId: string, options: Driv
   await requirePlanIntact(deps.database, await loadRun(deps.database, runId, ['import']));
   return await driveRun(deps.database, runId, options, async (control) => {
     await raiseFence(deps.controlPlane, control.lease);
-    for (;;) {
-      const items = await loadItems(deps.database, runId, { state: 'planned', limit: 500 });
-      if (items.length === 0) return;
-      const page = new ItemPage(control);
-      try {
-        for (const item of items) {
-          await control.gate();
-          await page.add(item.line, await importRow(deps, control, item.plan as ImportedRow)); // a plan of this kind
-        }
-      } finally {
-        await page.flush();
-      }
-    }
+    await endPlanned(deps.database, control, async (item) => await importRow(deps, control, item.plan as ImportedRow)); // a plan of this kind
   });
 }
 

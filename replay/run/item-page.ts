@@ -1,7 +1,8 @@
 import type { Code } from '../../schemas/codes.ts';
+import type { Database } from '../../process/database.ts';
 import { arrayOf, jsonLinesOf } from '../../process/sql-columns.ts';
 import type { RunControl } from './drive-run.ts';
-import type { ItemState } from './runs.ts';
+import { loadItems, type ItemState, type RunItem } from './runs.ts';
 
 /** What came of one item. */
 export interface ItemEnd {
@@ -15,7 +16,7 @@ const pageMax = 25;
 const pageMs = 500;
 
 /** Gathers what came of items and stores it page by page, under the lease of the run. */
-export class ItemPage {
+class ItemPage {
   readonly #control: RunControl;
   #ends: (ItemEnd & { readonly line: number })[] = [];
   #since = performance.now();
@@ -47,5 +48,30 @@ export class ItemPage {
       const count = (state: ItemState): number => rows.filter((row) => row.state === state).length;
       return { ok: count('ok'), failed: count('failed'), skipped: count('skipped') + count('already') };
     });
+  }
+}
+
+/** Deals with these items one after the other; each asks first whether the run may go on, and what was done is kept also when one fails. */
+export async function endEach(control: RunControl, items: readonly RunItem[], end: (item: RunItem) => Promise<ItemEnd>): Promise<void> {
+  const page = new ItemPage(control);
+  try {
+    for (const item of items) {
+      await control.gate();
+      await page.add(item.line, await end(item));
+    }
+  } finally {
+    await page.flush();
+  }
+}
+
+/** Items that are read at once, in number. */
+const readMax = 500;
+
+/** Deals with all that is still planned of a run. */
+export async function endPlanned(database: Database, control: RunControl, end: (item: RunItem) => Promise<ItemEnd>): Promise<void> {
+  for (;;) {
+    const items = await loadItems(database, control.lease.runId, { state: 'planned', limit: readMax });
+    if (items.length === 0) return;
+    await endEach(control, items, end);
   }
 }
