@@ -6,6 +6,8 @@ import type { LogReader } from '../../consumers/compare-with-topics.ts';
 import type { SourceRecord } from '../../consumers/dead-letters.ts';
 import type { LogRange } from '../../consumers/positions.ts';
 import { asFailure, Failure } from '../../process/failure.ts';
+import { askAdmin } from './ask-admin.ts';
+import { asKafkaFailure } from './kafka-failure.ts';
 
 /** Records handed on at once: one transaction each. */
 const recordsMax = 500;
@@ -19,7 +21,7 @@ const idleMs = 20_000;
 export function createLogReader(kafka: Kafka, topicPrefix: string): LogReader {
   return {
     async readRanges(topic) {
-      return await asking(kafka, async (admin) => {
+      return await askAdmin(kafka, async (admin) => {
         const offsets = await admin.fetchTopicOffsets(topic);
         return new Map(offsets.map(({ partition, low, high }) => [partition, { start: Number(low), end: Number(high) }]));
       });
@@ -88,19 +90,4 @@ async function consume(
   }
 }
 
-async function asking<T>(kafka: Kafka, question: (admin: ReturnType<Kafka['admin']>) => Promise<T>): Promise<T> {
-  const admin = kafka.admin();
-  try {
-    await admin.connect();
-    return await question(admin);
-  } catch (error) {
-    throw asKafkaFailure(error);
-  } finally {
-    await admin.disconnect().catch(() => undefined);
-  }
-}
-
 const sourceRecordOf = ({ offset, key, value }: KafkaMessage): SourceRecord => ({ offset: Number(offset), key, value, headers: [] });
-
-const asKafkaFailure = (error: unknown): Failure => (error instanceof Failure ? error
-  : new Failure('dependency', 'UNAVAILABLE', `Kafka: ${error instanceof Error ? error.message : String(error)}`, { cause: error }));

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import type { Admin, Consumer, ConsumerCrashEvent, EachBatchPayload, Kafka } from 'kafkajs';
+import type { Consumer, ConsumerCrashEvent, EachBatchPayload, Kafka } from 'kafkajs';
 
 import { Failure } from '../../process/failure.ts';
 import type { LogBatch, PartitionLog, RangeReader, Span } from '../../replay/log/range-reader.ts';
 import type { TopicName } from '../../schemas/topics.ts';
+import { askAdmin } from './ask-admin.ts';
+import { asKafkaFailure } from './kafka-failure.ts';
 
 /** Longest that a fetch waits for a record. */
 const fetchWaitMs = 100;
@@ -21,23 +23,12 @@ const sessionTimeoutMs = 30_000;
  * handlers never throw anything of ours.
  */
 export function createRangeReader({ kafka, topicPrefix }: { readonly kafka: Kafka; readonly topicPrefix: string }): RangeReader {
-  const withAdmin = async <T>(work: (admin: Admin) => Promise<T>): Promise<T> => {
-    const admin = kafka.admin();
-    try {
-      await admin.connect();
-      return await work(admin);
-    } catch (error) {
-      throw asKafkaFailure(error);
-    } finally {
-      await admin.disconnect().catch(() => undefined);
-    }
-  };
   return {
-    clusterId: async () => await withAdmin(async (admin) => (await admin.describeCluster()).clusterId),
-    partitions: async (topic) => await withAdmin(async (admin) =>
+    clusterId: async () => await askAdmin(kafka, async (admin) => (await admin.describeCluster()).clusterId),
+    partitions: async (topic) => await askAdmin(kafka, async (admin) =>
       (await admin.fetchTopicOffsets(topicPrefix + topic)).map(({ partition, low, high }): PartitionLog => ({ partition, start: Number(low), end: Number(high) }))
         .toSorted((a, b) => a.partition - b.partition)),
-    offsetsAt: async (topic, time) => await withAdmin(async (admin) =>
+    offsetsAt: async (topic, time) => await askAdmin(kafka, async (admin) =>
       new Map((await admin.fetchTopicOffsetsByTimestamp(topicPrefix + topic, time)).map(({ partition, offset }) => [partition, Number(offset)]))),
     read: async (topic, spans, onBatch) => {
       const open = spans.filter(({ from, to }) => from < to);
@@ -47,7 +38,7 @@ export function createRangeReader({ kafka, topicPrefix }: { readonly kafka: Kafk
         await new Reading(kafka, topicPrefix, topic, open, onBatch).run(groupId);
       } finally {
         // A broker that is away keeps an empty group, which it forgets by itself.
-        await withAdmin(async (admin) => { await admin.deleteGroups([groupId]); }).catch(() => undefined);
+        await askAdmin(kafka, async (admin) => { await admin.deleteGroups([groupId]); }).catch(() => undefined);
       }
     },
   };
@@ -138,9 +129,4 @@ class Reading {
     consumer.pause([{ topic: this.#topic, partitions: [partition] }]);
     if (this.#open.size === 0) this.#over.resolve();
   }
-}
-
-function asKafkaFailure(error: unknown): unknown {
-  if (error instanceof Failure || !(error instanceof Error) || !error.name.startsWith('KafkaJS')) return error;
-  return new Failure('dependency', 'UNAVAILABLE', `Kafka: ${error.message}`, { cause: error });
 }
