@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, chownSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -10,16 +10,14 @@ import type { RecordEvent } from '../../../delivery/workspace-record.ts';
 import type { Codec } from '../../../schemas/codec.ts';
 import { parseItemId, parseOrgId, parsePurchaseId, parseWorkspaceId } from '../../../schemas/ids.ts';
 import { keyOf, topicOf, versionOf, type TypedEvent } from '../../../schemas/topics.ts';
-import { findJava } from '../../../stack/java.ts';
 import type { NativeContext } from '../../../stack/native-context.ts';
-import { freePort } from '../../../stack/ports.ts';
 import type { RunningService } from '../../../stack/service.ts';
 import { placePostgres } from '../../../stack/services/postgres-place.ts';
 import { postgresUrl, startPostgres } from '../../../stack/services/postgres.ts';
-import { prepareStateDir, readKeptSettings } from '../../../stack/state-file.ts';
 import { collect, type Collector } from '../../support/collector.ts';
 import { CollectedState } from '../../support/collected-state.ts';
 import { DeliveryWorld } from '../../support/delivery-world.ts';
+import { durablePostgres } from '../../support/durable-postgres.ts';
 import { recordFigures } from '../../support/fault-figures.ts';
 import { placed, publishReleases } from '../../support/fault-scenarios.ts';
 import { provisioned, purchase, revoke } from '../../support/histories.ts';
@@ -38,18 +36,7 @@ const producer = worldKafka.producer({ idempotent: true, allowAutoTopicCreation:
 
 beforeAll(async () => {
   folder = realpathSync(mkdtempSync(join(tmpdir(), 'waybill-backup-')));
-  chmodSync(folder, 0o711);
-  const prepared = prepareStateDir(folder);
-  context = {
-    ...prepared,
-    java: (await findJava(undefined, '')) ?? { path: '', major: 0, version: '', digest: '' },
-    ports: { kafka: 0, kafkaController: 0, registry: 0, s3: 0, database: await freePort(new Set()), kms: 0 },
-    credentials: readKeptSettings(prepared.stateDir).credentials,
-    durable: true,
-    report: () => undefined,
-    signal: new AbortController().signal,
-    fetch: async () => await Promise.reject(new Error('PostgreSQL needs no part.')),
-  };
+  context = await durablePostgres(folder);
   server = await startPostgres(context);
   world = await DeliveryWorld.open(urlOf('postgres'));
   codec = await openTopics(world);

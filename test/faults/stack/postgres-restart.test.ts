@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,13 +6,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { asDatabaseFailure } from '../../../process/database.ts';
 import { Failure } from '../../../process/failure.ts';
-import { findJava } from '../../../stack/java.ts';
 import type { NativeContext } from '../../../stack/native-context.ts';
-import { freePort } from '../../../stack/ports.ts';
 import type { RunningService } from '../../../stack/service.ts';
 import { postgresUrl, startPostgres } from '../../../stack/services/postgres.ts';
-import { prepareStateDir, readKeptSettings } from '../../../stack/state-file.ts';
 import { DeliveryWorld } from '../../support/delivery-world.ts';
+import { durablePostgres } from '../../support/durable-postgres.ts';
 import { recordFigures } from '../../support/fault-figures.ts';
 import { openCase, placed, publishReleases, type Case } from '../../support/fault-scenarios.ts';
 import { boot } from '../../support/fault-state.ts';
@@ -27,18 +25,7 @@ let relay: { stop(): Promise<void> };
 
 beforeAll(async () => {
   folder = realpathSync(mkdtempSync(join(tmpdir(), 'waybill-postgres-')));
-  chmodSync(folder, 0o711);
-  const prepared = prepareStateDir(folder);
-  context = {
-    ...prepared,
-    java: (await findJava(undefined, '')) ?? { path: '', major: 0, version: '', digest: '' },
-    ports: { kafka: 0, kafkaController: 0, registry: 0, s3: 0, database: await freePort(new Set()), kms: 0 },
-    credentials: readKeptSettings(prepared.stateDir).credentials,
-    durable: true,
-    report: () => undefined,
-    signal: new AbortController().signal,
-    fetch: async () => await Promise.reject(new Error('PostgreSQL needs no part.')),
-  };
+  context = await durablePostgres(folder);
   server = await startPostgres(context);
   world = await DeliveryWorld.open(postgresUrl(context.ports.database, context.credentials.databasePassword, 'postgres'));
   await publishReleases(world);
