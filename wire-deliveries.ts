@@ -32,7 +32,7 @@ export function wireDeliveries(config: Needs<'deliveries'>, log: Logger): Wired 
     name: 'deliveries',
     run: async (signal) => {
       const deps = {
-        database: own, signer: objects, fetcher, volumes, unsealer: createUnsealer(client), limits: limitsOf(config),
+        database: own, signer: objects, fetcher, volumes, unsealerOf: (wrappingKeyId: string) => createUnsealer(client, wrappingKeyId), limits: limitsOf(config),
         volumeOf: (workspaceId: string) => join(config.volumesRoot, workspaceId),
         budget: new ByteBudget(config.inFlightBytesMax),
         ciphertexts: new CiphertextCache(config.ciphertextCacheBytesMax),

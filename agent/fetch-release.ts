@@ -41,7 +41,7 @@ export async function fetchRelease(
   const dataKey = await openDataKey(grant.data_key, deps.keys.encryption.key, {
     workspaceId: deps.workspaceId, attempt, ciphertextSha256, context: sealContext(manifest),
   });
-  const record = { ...recordOf(item), signingPublicKey, ciphertextSha256, ciphertextBytes, wrappingKeyId: 'granted' };
+  const record = { ...recordOf(item), signingPublicKey, ciphertextSha256, ciphertextBytes };
   const { archive } = await unsealRelease(deps.unsealerOf(dataKey), record, ciphertext, deps.limits);
   const byArchivePath = new Map(files.filter((file) => paths.has(file.path)).map((file) => [file.archivePath, file]));
   // All of it is read, and so verified to its end, before any of it is handed on.

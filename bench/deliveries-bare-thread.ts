@@ -21,12 +21,12 @@ export interface BareData {
 if (parentPort !== null) {
   const port = parentPort;
   const { kms, wrappingKeyId, manifest, ciphertext } = workerData as BareData; // what measureBare passes
-  const unsealer = createUnsealer(openKms(kms));
+  const unsealer = createUnsealer(openKms(kms), wrappingKeyId);
   const { files, archive_sha256: digest } = parseManifest(manifest);
 
   /** Decrypt, hash, untar, write, syncfs: what is left when every promise is dropped. */
   const bare = async (folder: string): Promise<void> => {
-    const { plaintext } = await unsealer.unseal({ wrappingKeyId, ciphertext });
+    const { plaintext } = await unsealer.unseal(ciphertext);
     const archive = zstdDecompressSync(plaintext);
     if (sha256(archive) !== digest) throw new Error('the bare candidate decrypted something else');
     const made = new Set<string>();

@@ -21,7 +21,8 @@ export interface BuildDeps {
   readonly signer: ObjectSigner;
   readonly fetcher: ArtifactFetcher;
   readonly ciphertexts: CiphertextCache;
-  readonly unsealer: Unsealer;
+  /** By the KMS key that wraps the seller's data keys. */
+  readonly unsealerOf: (wrappingKeyId: string) => Unsealer;
   /** What is fetched from git hosts instead of the store (C2). */
   readonly git: Omit<PlatformTokenOptions, 'fetcher' | 'limits'>;
   readonly limits: ReleaseLimits;
@@ -73,6 +74,6 @@ async function fetchRelease(deps: BuildDeps, plan: DeliveryPlan, release: Planne
   if (release.source !== 'brokered') return await fetchPinned(release, release.source, { ...deps.git, fetcher: deps.fetcher, limits: deps.limits });
   const sealed = await deps.ciphertexts.get(release.ciphertextSha256, async () => await fetchSealed(deps.fetcher, await signGrant(deps.signer, grant)));
   passStep('unseal', release.itemId);
-  const { archive } = await recordingDecrypt(deps.database, plan, grant, async () => await unsealRelease(deps.unsealer, release, sealed, deps.limits));
+  const { archive } = await recordingDecrypt(deps.database, plan, grant, async () => await unsealRelease(deps.unsealerOf(release.wrappingKeyId), release, sealed, deps.limits));
   return [...readArchive(archive, release.signed.files)];
 }

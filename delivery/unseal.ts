@@ -9,13 +9,13 @@ import { checkConfig, configFile } from '../catalogue/template-config.ts';
 import { Failure } from '../process/failure.ts';
 import { verifiedManifest } from './verified-manifests.ts';
 
-/** Opens what a Sealer closed. Implemented by adapters/kms. */
+/** Opens what a Sealer closed, with one key: the seller's in the KMS, or the data key that a box was granted. Implemented by adapters/kms. */
 export interface Unsealer {
   /**
    * @returns the plaintext and the context that the message was bound to
    * @throws Failure subject INTEGRITY_FAILED (altered, or not sealed with this key), KEY_UNUSABLE; dependency UNAVAILABLE, UPSTREAM
    */
-  unseal(input: { readonly wrappingKeyId: string; readonly ciphertext: Uint8Array }): Promise<{
+  unseal(ciphertext: Uint8Array): Promise<{
     readonly plaintext: Buffer;
     readonly context: Readonly<Record<string, string>>;
   }>;
@@ -52,13 +52,13 @@ export function verifySignedRecord(release: SignedRecord): ReleaseManifest {
  * @throws Failure subject INTEGRITY_FAILED, MANIFEST_INVALID, TOO_LARGE, GATE_FIELD, KEY_UNUSABLE; dependency UNAVAILABLE, UPSTREAM
  */
 export async function unsealRelease(
-  unsealer: Unsealer, release: SignedRecord & Pick<SealedRelease, 'ciphertextSha256' | 'ciphertextBytes' | 'wrappingKeyId'>, ciphertext: Uint8Array, limits: ReleaseLimits,
+  unsealer: Unsealer, release: SignedRecord & Pick<SealedRelease, 'ciphertextSha256' | 'ciphertextBytes'>, ciphertext: Uint8Array, limits: ReleaseLimits,
 ): Promise<VerifiedRelease> {
   const manifest = verifySignedRecord(release);
   if (ciphertext.length !== release.ciphertextBytes || sha256(ciphertext) !== release.ciphertextSha256) {
     throw integrity(release, 'the sealed object is not the registered one');
   }
-  const { plaintext, context } = await unsealer.unseal({ wrappingKeyId: release.wrappingKeyId, ciphertext });
+  const { plaintext, context } = await unsealer.unseal(ciphertext);
   if (!isSameContext(context, sealContext(manifest))) throw integrity(release, 'it was sealed as another release');
   const archive = await expandArchive(plaintext, manifest.archive_bytes, limits);
   if (sha256(archive) !== manifest.archive_sha256) throw integrity(release, 'its archive has not the digest of the signed manifest');

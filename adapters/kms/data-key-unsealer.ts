@@ -13,7 +13,7 @@ const sdk = buildClient({ commitmentPolicy: CommitmentPolicy.REQUIRE_ENCRYPT_REQ
  */
 export function createDataKeyUnsealer(dataKey: Uint8Array): Unsealer {
   return {
-    async unseal({ ciphertext }) {
+    async unseal(ciphertext) {
       try {
         const { plaintext, messageHeader } = await sdk.decrypt(new KnownDataKey(dataKey), Buffer.from(ciphertext), { maxBodySize: frameLength });
         return { plaintext, context: { ...messageHeader.encryptionContext } };

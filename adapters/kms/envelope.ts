@@ -29,9 +29,9 @@ export function createSealer(kms: KMSClient): Sealer {
 }
 
 /** The other way. Returns the context that the message was bound to; whether it is the right one is the caller's question. */
-export function createUnsealer(kms: KMSClient): Unsealer {
+export function createUnsealer(kms: KMSClient, wrappingKeyId: string): Unsealer {
   return {
-    async unseal({ wrappingKeyId, ciphertext }) {
+    async unseal(ciphertext) {
       const { clientProvider, run } = recordingKms(kms);
       const keyring = new KmsKeyringNode({ clientProvider, keyIds: [wrappingKeyId] });
       try {

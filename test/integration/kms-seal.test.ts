@@ -29,7 +29,7 @@ beforeAll(async () => {
 });
 
 const seal = async (bytes: Uint8Array = plaintext, key = wrappingKeyId, using = kms) => await createSealer(using).seal({ wrappingKeyId: key, context, plaintext: bytes });
-const unseal = async (ciphertext: Uint8Array, key = wrappingKeyId, using = kms) => await createUnsealer(using).unseal({ wrappingKeyId: key, ciphertext });
+const unseal = async (ciphertext: Uint8Array, key = wrappingKeyId, using = kms) => await createUnsealer(using, key).unseal(ciphertext);
 
 describe('a sealed release (B4)', () => {
   test.each([1, 65_504, 1_048_575, 1_048_576, 1_048_577, 3_145_728])('of %i bytes opens to every byte of it, under the context it was bound to', async (bytes) => {

@@ -106,7 +106,7 @@ async function deliver(release: SealedRelease): Promise<Record<string, string>> 
   try {
     const signed = await store.presignGet({ key: release.objectKey, versionId: release.objectVersion, etag: release.objectEtag }, { at: new Date(), seconds: 60 });
     const ciphertext = await fetchSealed(fetcher, { ...signed, ...release });
-    const { manifest, archive } = await unsealRelease(createUnsealer(kms), release, ciphertext, defaultLimits);
+    const { manifest, archive } = await unsealRelease(createUnsealer(kms, release.wrappingKeyId), release, ciphertext, defaultLimits);
     return Object.fromEntries([...readArchive(archive, manifest.files)].map(({ path, bytes, executable }) => [path, `${executable ? 'x ' : ''}${Buffer.from(bytes).toString('utf8')}`]));
   } finally {
     await fetcher.close();

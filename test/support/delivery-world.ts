@@ -97,7 +97,7 @@ export class DeliveryWorld {
     const volumes = createVolumeWork({ threads: 1, entryBytesMax: defaultLimits.entryBytesMax });
     for (const seller of ['platform', 'acme']) await createSeller(database, createSellerKeys(kms), parseSellerId(seller));
     const world: DeliveryWorld = new DeliveryWorld(isolated, database, {
-      database, volumes, signer: store, unsealer: createUnsealer(kms), limits: defaultLimits, budget: new ByteBudget(64 * 1024 * 1024),
+      database, volumes, signer: store, unsealerOf: (wrappingKeyId) => createUnsealer(kms, wrappingKeyId), limits: defaultLimits, budget: new ByteBudget(64 * 1024 * 1024),
       git: { archives: [], bytesMax: 1024 * 1024, platformToken: undefined, repositories: [] },
       ciphertexts: new CiphertextCache(0), // tests change what lies in the store
       fetcher: { get: async (request) => { world.fetches += 1; return await fetcher.get(request); } },

@@ -59,7 +59,7 @@ export async function openPublisher(): Promise<Publisher> {
       const [release] = await loadSealedReleases(database, [{ itemId: parseItemId(item), version: parseVersion(version) }]);
       if (release === undefined) throw new Error(`${item} ${version} is not in the catalogue`);
       const signed = await store.presignGet({ key: release.objectKey, versionId: release.objectVersion, etag: release.objectEtag }, { at: new Date(), seconds: 60 });
-      const { manifest, archive } = await unsealRelease(createUnsealer(kms), release, await fetchSealed(fetcher, { ...signed, ...release }), defaultLimits);
+      const { manifest, archive } = await unsealRelease(createUnsealer(kms, release.wrappingKeyId), release, await fetchSealed(fetcher, { ...signed, ...release }), defaultLimits);
       return Object.fromEntries([...readArchive(archive, manifest.files)].map(({ path, bytes, executable }) => [path, `${executable ? 'x ' : ''}${Buffer.from(bytes).toString('utf8')}`]));
     },
     countRows: async () => await Promise.all(['items', 'releases', 'channels', 'waybill_outbox', 'audit', 'fanouts'].map(async (table) => (await database(table)).length)),
