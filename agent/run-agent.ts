@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { asFailure, Failure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
+import { pause } from '../process/pause.ts';
 import type { WorkspaceId } from '../schemas/ids.ts';
 import type { AgentClock } from './agent-clock.ts';
 import type { Wanted } from './broker-answers.ts';
@@ -45,7 +44,7 @@ export async function runAgent(deps: AgentDeps, signal: AbortSignal): Promise<vo
       await agent.whileAway();
       const pauseMs = failure.kind === 'dependency' ? failedPauseMs + retryPauseMs(failures, Math.random()) : refusedPauseMs;
       failures += 1;
-      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+      await pause(pauseMs, signal);
     }
   }
 }

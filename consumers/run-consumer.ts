@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import type { Consumer, ConsumerCrashEvent, ConsumerGroupJoinEvent, EachBatchPayload, Kafka, OffsetsByTopicPartition } from 'kafkajs';
 
 import { asFailure, Failure } from '../process/failure.ts';
+import { pause } from '../process/pause.ts';
 import type { TopicName } from '../schemas/topics.ts';
 import type { SourceRecord } from './dead-letters.ts';
 import { reportLag } from './lag.ts';
@@ -64,7 +63,7 @@ export async function runConsumer<T extends TopicName>(definition: ConsumerDefin
     if (crash === null) return;
     failures = run.progressed ? 1 : failures + 1;
     log.warn({ consumer: definition.name, failures, error: crash.message }, 'the Kafka consumer crashed and is replaced');
-    await sleep(pauseMs(failures), undefined, { signal }).catch(() => undefined);
+    await pause(pauseMs(failures), signal);
   }
 }
 
@@ -120,7 +119,7 @@ class ConsumerRun<T extends TopicName> {
       signal.removeEventListener('abort', stop);
       // A broker that went silent must not keep the process from ending; what is uncommitted is nobody's loss.
       const waiting = new AbortController();
-      const patience = sleep(disconnectMs, undefined, { signal: waiting.signal }).catch(() => undefined);
+      const patience = pause(disconnectMs, waiting.signal);
       await Promise.race([this.#consumer.disconnect().catch(() => undefined), patience]);
       waiting.abort();
     }
@@ -157,8 +156,8 @@ class ConsumerRun<T extends TopicName> {
       this.#consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
     } catch { return; /* the consumer object is going down, and says so by its CRASH */ }
     const read = async (): Promise<void> => {
-      await sleep(afterMs, undefined, { signal: this.#options.signal });
-      if (!isCurrent()) return;
+      await pause(afterMs, this.#options.signal);
+      if (!isCurrent() || this.#options.signal.aborted) return;
       const log = await this.#readLog(partitions);
       const place = { consumer: this.#definition.name, topic: this.#topic, clusterId: this.#clusterId };
       const positions = await readPositions(this.#options.database, place, log);

@@ -1,11 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { loadOpenRollouts, shareOf, type Rollout } from '../catalogue/rollout-rows.ts';
 import { applyStep } from '../catalogue/rollouts.ts';
 import { decideRollout, percent } from '../catalogue/rollout.ts';
 import { tx, type Database } from '../process/database.ts';
 import { asFailure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
+import { pause } from '../process/pause.ts';
 import { codes } from '../schemas/codes.ts';
 import { measureProgress } from './rollout-progress.ts';
 
@@ -49,7 +48,7 @@ export async function runRollouts({ database, signal, log }: { database: Databas
       log.warn({ code: failure.code, cure: failure.cure }, `rollouts wait: ${failure.message}`);
       pauseMs = unwellPauseMs;
     }
-    await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+    await pause(pauseMs, signal);
   }
 }
 

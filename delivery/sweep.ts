@@ -1,10 +1,10 @@
 import { channel } from 'node:diagnostics_channel';
-import { setTimeout as delay } from 'node:timers/promises';
 
 import { appendAudit } from '../process/audit.ts';
 import { tx, type Database } from '../process/database.ts';
 import { asFailure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
+import { pause } from '../process/pause.ts';
 import { wake } from '../process/pending.ts';
 import type { WorkspaceId } from '../schemas/ids.ts';
 import { isAtRest } from './decide.ts';
@@ -121,6 +121,6 @@ export async function runSweep({ database, options, intervalMs, probeAgeMs, sign
       log.warn({ code: failure.code, cure: failure.cure }, `the sweep waits: ${failure.message}`);
       pauseMs = unwellPauseMs;
     }
-    await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+    await pause(pauseMs, signal);
   }
 }

@@ -1,10 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import { appendAudit } from '../process/audit.ts';
 import { tx, type Database } from '../process/database.ts';
 import { asFailure } from '../process/failure.ts';
 import { lockOrgItems } from '../process/locks.ts';
 import type { Logger } from '../process/log.ts';
+import { pause } from '../process/pause.ts';
 import { announce } from './announce.ts';
 import { pairKeyOf } from './line.ts';
 import { findDuePairs, loadLines, msUntilNextDue, readClock, stillDue } from './sql.ts';
@@ -33,7 +32,7 @@ export async function runExpiry({ database, signal, log }: { database: Database;
       log.warn({ code: failure.code, error: failure.message }, 'expiry waits: PostgreSQL is unwell');
       waitMs = pauseMs;
     }
-    await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+    await pause(waitMs, signal);
   }
 }
 

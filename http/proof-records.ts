@@ -1,8 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import type { Database } from '../process/database.ts';
 import { asFailure } from '../process/failure.ts';
 import type { Logger } from '../process/log.ts';
+import { pause } from '../process/pause.ts';
 import type { WorkspaceCaller } from './identity.ts';
 
 /** How long a used proof is remembered, in seconds: twice as long as its age lets it pass. */
@@ -45,7 +44,7 @@ export async function pruneProofs(database: Database, log: Logger, signal: Abort
       const { code, message } = asFailure(error);
       log.warn({ code }, `used proofs were not pruned: ${message}`);
     }
-    await delay(pruneEveryMs, undefined, { signal }).catch(() => undefined);
+    await pause(pruneEveryMs, signal);
   }
 }
 

@@ -1,10 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { digestOf, hashAfter, recordColumns, type AuditRecord } from './audit-chain.ts';
 import { parseSegment, segmentRowsMax, serializeSegment, type AuditHeads, type AuditSegment } from './audit-segment.ts';
 import { tx, type Database, type Transaction } from './database.ts';
 import { asFailure } from './failure.ts';
 import type { Logger } from './log.ts';
+import { pause } from './pause.ts';
 import { arrayOf } from './sql-columns.ts';
 
 /** Rows linked in one transaction at most. */
@@ -48,7 +47,7 @@ export async function runChainer({ database, heads, signal, log }: ChainerOption
       isAdopted = false;
       pauseMs = unwellPauseMs;
     }
-    await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+    await pause(pauseMs, signal);
   }
 }
 

@@ -1,8 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import type { Consumer, ConsumerCrashEvent, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
 
 import { asFailure } from '../process/failure.ts';
+import { pause } from '../process/pause.ts';
 import { createCodec, type Codec, type KnownSchemas, type SchemaRegistry } from '../schemas/codec.ts';
 import { versionOf, type EventTypeOn, type TypedEvent } from '../schemas/topics.ts';
 import { createNewestSeen, type NewestSeen } from './newest-seen.ts';
@@ -83,7 +82,7 @@ export async function readAssets(options: ReadAssetsOptions): Promise<void> {
     if (crash === undefined) return;
     failures = performance.now() - startedAt > pauseMaxMs ? 1 : failures + 1;
     log.warn({ error: crash.message, afterMs: pauseMs(failures) }, 'the Kafka consumer crashed and is replaced');
-    await delay(pauseMs(failures), undefined, { signal }).catch(() => undefined);
+    await pause(pauseMs(failures), signal);
   }
 }
 

@@ -1,6 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 
 import { AgentFiles } from '../../agent/agent-files.ts';
 import { loadAgentKeys } from '../../agent/agent-keys.ts';
@@ -8,6 +7,7 @@ import type { Database } from '../../process/database.ts';
 import type { Runnable } from '../../process/lifecycle.ts';
 import type { Logger } from '../../process/log.ts';
 import { createNudge } from '../../process/nudge.ts';
+import { pause } from '../../process/pause.ts';
 import { wireAgent } from '../../wire-agent.ts';
 import type { Needs } from '../../wire.ts';
 import { issueWorkspaceToken } from './issuer.ts';
@@ -81,7 +81,7 @@ export class Boxes implements Runnable {
         }), { mode: 0o600 });
         issued = { epoch: record.epoch, at: performance.now() };
       }
-      await delay(lookEveryMs, undefined, { signal }).catch(() => undefined);
+      await pause(lookEveryMs, signal);
     }
   }
 }

@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { tx, type Database, type Transaction } from '../../process/database.ts';
 import { asFailure, type Failure } from '../../process/failure.ts';
+import { pause } from '../../process/pause.ts';
 import { passStep } from '../../process/steps.ts';
 import { acquireLease, leaseMs, releaseLease, renewLease, requireFence, type EndState, type Lease } from './lease.ts';
 import { measure, type Measuring } from './measure.ts';
@@ -200,6 +199,6 @@ export class RunControl {
   }
 
   async #wait(ms: number): Promise<void> {
-    await delay(ms, undefined, { signal: this.#options.signal }).catch(() => undefined);
+    await pause(ms, this.#options.signal);
   }
 }
